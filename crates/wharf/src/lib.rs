@@ -1,0 +1,3 @@
+//! A completion-port network core for game servers.
+
+pub mod frame;

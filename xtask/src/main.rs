@@ -1,0 +1,3 @@
+//! House rules and long checks, run as `cargo xtask NAME`.
+
+fn main() {}
