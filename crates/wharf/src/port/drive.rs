@@ -1,0 +1,39 @@
+//! What a driver (a thread, or the simulator) does with a worker: step it, and harvest for it.
+//!
+//! The loop of a worker is a step (R13): a thread drives one worker and sleeps in the backend's
+//! `wait`; the simulator drives all workers of all ports on one thread, in an order chosen by seed.
+
+use super::contract::Wait;
+use crate::time::Time;
+
+/// What a worker wants after one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was done; step again.
+    Ran,
+    /// Harvest at most `max` reports, then step again. With [`Wait::Block`] the worker counts as
+    /// parked until the harvest has returned.
+    Harvest {
+        /// The most reports to take.
+        max: usize,
+        /// Whether to sleep for them.
+        how: Wait,
+    },
+    /// The port is stopping and this worker is done.
+    Quit,
+}
+
+/// A worker as its driver sees it.
+pub(crate) trait Drive: Send {
+    /// Does at most one piece of work: a turn, or a small budget of port work.
+    fn step(&mut self) -> Step;
+
+    /// Calls the backend's `wait` and takes in what it reported.
+    fn harvest(&mut self, max: usize, how: Wait);
+
+    /// Its name, as in `top -H`.
+    fn name(&self) -> &str;
+}
+
+/// The host's supervisor as its driver sees it: called at a moment, says when to be called next.
+pub(crate) type Supervise = Box<dyn FnMut(Time) -> Time + Send>;
