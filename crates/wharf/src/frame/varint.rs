@@ -1,0 +1,157 @@
+//! Frames with their length in front, as an unsigned LEB128 varint
+//! (<https://en.wikipedia.org/wiki/LEB128>): 7 bits a byte, least significant first, the top bit
+//! says that another byte follows.
+
+use super::{Decoded, FRAME_BYTES_MAX_DEFAULT, FrameError, FramingError};
+
+/// Five times seven bits hold the 32 bits of the largest length.
+const VARINT_BYTES_MAX: usize = 5;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VarintCodec {
+    frame_bytes_max: usize,
+}
+
+impl VarintCodec {
+    pub(super) fn new() -> Self {
+        Self {
+            frame_bytes_max: FRAME_BYTES_MAX_DEFAULT,
+        }
+    }
+
+    pub(super) fn with_frame_bytes_max(self, max: usize) -> Result<Self, FramingError> {
+        if max == 0 {
+            let mend = "the length alone has 1 byte: allow more";
+            return Err(FramingError::new("frame_bytes_max", max, mend));
+        }
+        let expressible = (u32::MAX as usize).saturating_add(VARINT_BYTES_MAX);
+        Ok(Self {
+            frame_bytes_max: max.min(expressible),
+        })
+    }
+
+    #[inline]
+    pub(super) fn frame_bytes_max(self) -> usize {
+        self.frame_bytes_max
+    }
+
+    #[inline]
+    pub(super) fn decode(self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+        let (value, header_bytes) = match bytes.first() {
+            Some(&first) if first < 0x80 => (u64::from(first), 1),
+            Some(_) => match read(bytes)? {
+                Some(read) => read,
+                None => return self.partial(bytes.len() + 1),
+            },
+            None => return self.partial(1),
+        };
+        let claimed = value + header_bytes as u64;
+        match usize::try_from(claimed) {
+            Ok(wire_len) if wire_len <= self.frame_bytes_max => {
+                if bytes.len() < wire_len {
+                    return Ok(Decoded::Partial {
+                        wire_bytes_min: wire_len,
+                    });
+                }
+                Ok(Decoded::Frame {
+                    wire_len,
+                    payload: header_bytes..wire_len,
+                })
+            }
+            _ => Err(self.too_long(claimed)),
+        }
+    }
+
+    /// The length has not ended yet, and the frame has `wire_bytes_min` bytes at least.
+    fn partial(self, wire_bytes_min: usize) -> Result<Decoded, FrameError> {
+        if wire_bytes_min > self.frame_bytes_max {
+            return Err(self.too_long(wire_bytes_min as u64));
+        }
+        Ok(Decoded::Partial { wire_bytes_min })
+    }
+
+    #[inline]
+    pub(super) fn encode(self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+        let header_bytes = self.header_bytes(payload.len())?;
+        let start = out.len();
+        out.reserve(header_bytes + payload.len());
+        out.resize(start + header_bytes, 0);
+        write(payload.len(), &mut out[start..]);
+        out.extend_from_slice(payload);
+        Ok(())
+    }
+
+    /// One byte is room enough for the lengths of most frames: only a longer one has to move its
+    /// payload in `finish`.
+    #[inline]
+    pub(super) fn begin(self, out: &mut Vec<u8>) {
+        out.push(0);
+    }
+
+    #[inline]
+    pub(super) fn finish(self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+        let end = out.len();
+        let Some(payload_len) = end.checked_sub(start + 1) else {
+            return Err(super::header_was_cut());
+        };
+        let header_bytes = self.header_bytes(payload_len)?;
+        if header_bytes > 1 {
+            out.resize(end + header_bytes - 1, 0);
+            out.copy_within(start + 1..end, start + header_bytes);
+        }
+        write(payload_len, &mut out[start..start + header_bytes]);
+        Ok(())
+    }
+
+    /// Bytes of the shortest varint for a payload, if the frame is within the limit.
+    #[inline]
+    fn header_bytes(self, payload_len: usize) -> Result<usize, FrameError> {
+        let bits = usize::BITS - payload_len.leading_zeros();
+        let header_bytes = (bits.div_ceil(7) as usize).max(1);
+        let claimed = payload_len.saturating_add(header_bytes);
+        if claimed > self.frame_bytes_max || header_bytes > VARINT_BYTES_MAX {
+            return Err(self.too_long(claimed as u64));
+        }
+        Ok(header_bytes)
+    }
+
+    #[cold]
+    fn too_long(self, claimed: u64) -> FrameError {
+        FrameError::TooLong {
+            claimed,
+            max: self.frame_bytes_max,
+        }
+    }
+}
+
+/// The number at the front of `bytes` and its bytes; `None` if it has not ended yet.
+fn read(bytes: &[u8]) -> Result<Option<(u64, usize)>, FrameError> {
+    let mut value = 0u64;
+    for (at, &byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            if value > u64::from(u32::MAX) {
+                return Err(FrameError::BadVarint);
+            }
+            return Ok(Some((value, at + 1)));
+        }
+    }
+    if bytes.len() < VARINT_BYTES_MAX {
+        Ok(None)
+    } else {
+        Err(FrameError::BadVarint)
+    }
+}
+
+/// Fills `bytes` with `value`, which needs exactly so many.
+#[inline]
+fn write(mut value: usize, bytes: &mut [u8]) {
+    let Some((last, rest)) = bytes.split_last_mut() else {
+        return;
+    };
+    for byte in rest {
+        *byte = value.to_le_bytes()[0] | 0x80;
+        value >>= 7;
+    }
+    *last = value.to_le_bytes()[0];
+}
