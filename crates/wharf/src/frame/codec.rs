@@ -199,3 +199,117 @@ impl CustomCodec {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Framing;
+    use super::*;
+
+    /// Answers what it was told to, and sends payloads as they are.
+    #[derive(Debug)]
+    struct Says(Decoded);
+
+    impl Codec for Says {
+        fn decode(&self, _bytes: &[u8], _seen: usize) -> Result<Decoded, FrameError> {
+            Ok(self.0.clone())
+        }
+
+        fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+            out.extend_from_slice(payload);
+            if payload == b"refused" {
+                return Err(FrameError::Custom("refused".into()));
+            }
+            Ok(())
+        }
+
+        fn frame_bytes_max(&self) -> usize {
+            10
+        }
+    }
+
+    fn says(decoded: Decoded) -> Framing {
+        Framing::custom(Says(decoded))
+    }
+
+    #[test]
+    fn answers_outside_the_contract_become_errors() {
+        // A reversed range is what the contract has to guard against.
+        #[allow(clippy::reversed_empty_ranges, reason = "the codec's mistake")]
+        let wrong = [
+            Decoded::Frame {
+                wire_len: 0,
+                payload: 0..0,
+            },
+            Decoded::Frame {
+                wire_len: 5,
+                payload: 0..5,
+            },
+            Decoded::Frame {
+                wire_len: 3,
+                payload: 1..4,
+            },
+            Decoded::Frame {
+                wire_len: 3,
+                payload: 2..1,
+            },
+            Decoded::Partial { wire_bytes_min: 4 },
+            Decoded::Partial { wire_bytes_min: 0 },
+        ];
+        for decoded in wrong {
+            let error = says(decoded.clone()).decode(b"abcd", 0).unwrap_err();
+            let FrameError::Custom(text) = error else {
+                panic!("{decoded:?}: {error:?}")
+            };
+            assert!(text.contains("Says") && text.contains("4 bytes"), "{text}");
+        }
+        let right = Decoded::Frame {
+            wire_len: 4,
+            payload: 1..3,
+        };
+        assert_eq!(says(right.clone()).decode(b"abcd", 0), Ok(right));
+    }
+
+    #[test]
+    fn the_limit_holds_for_a_codec_that_forgets_it() {
+        let too_long = Err(FrameError::TooLong {
+            claimed: 11,
+            max: 10,
+        });
+        let partial = says(Decoded::Partial { wire_bytes_min: 11 });
+        assert_eq!(partial.decode(b"abcd", 0), too_long);
+        let frame = says(Decoded::Frame {
+            wire_len: 11,
+            payload: 0..11,
+        });
+        assert_eq!(frame.decode(&[0; 20], 0), too_long);
+        let mut out = b"kept".to_vec();
+        assert_eq!(frame.encode(&[0; 11], &mut out).err(), too_long.err());
+        assert_eq!(out, b"kept");
+    }
+
+    #[test]
+    fn a_refused_frame_leaves_nothing_behind() {
+        let framing = says(Decoded::Partial { wire_bytes_min: 1 });
+        let mut out = b"kept".to_vec();
+        assert!(framing.encode(b"refused", &mut out).is_err());
+        assert_eq!(out, b"kept");
+        let begun = framing.begin(&mut out);
+        out.extend_from_slice(b"refused");
+        assert!(framing.finish(&mut out, begun).is_err());
+        assert_eq!(out, b"kept");
+        let begun = framing.begin(&mut out);
+        out.extend_from_slice(b"sent");
+        assert_eq!(framing.finish(&mut out, begun), Ok(()));
+        assert_eq!(out, b"keptsent");
+    }
+
+    #[test]
+    fn a_codec_has_its_own_limit() {
+        let framing = says(Decoded::Partial { wire_bytes_min: 1 });
+        assert_eq!(framing.frame_bytes_max(), 10);
+        assert_eq!(
+            framing.with_frame_bytes_max(5).unwrap_err().field(),
+            "frame_bytes_max"
+        );
+    }
+}

@@ -162,3 +162,135 @@ impl DelimiterCodec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codec(delimiter: &[u8]) -> DelimiterCodec {
+        DelimiterCodec::new(delimiter.to_vec()).unwrap()
+    }
+
+    fn frame(wire_len: usize, end: usize) -> Result<Decoded, FrameError> {
+        Ok(Decoded::Frame {
+            wire_len,
+            payload: 0..end,
+        })
+    }
+
+    #[test]
+    fn the_first_delimiter_ends_the_frame() {
+        assert_eq!(codec(b"|").decode(b"ab|cd|", 0), frame(3, 2));
+        assert_eq!(codec(b"||").decode(b"a|b||c||", 0), frame(5, 3));
+        assert_eq!(codec(b"|").decode(b"|", 0), frame(1, 0));
+        assert_eq!(
+            codec(b"|").decode(b"ab", 0),
+            Ok(Decoded::Partial { wire_bytes_min: 3 })
+        );
+        assert_eq!(
+            codec(b"1234").decode(b"", 0),
+            Ok(Decoded::Partial { wire_bytes_min: 4 })
+        );
+    }
+
+    #[test]
+    fn a_delimiter_cut_between_calls_is_found() {
+        let codec = codec(b"<<>>");
+        let wire = b"ab<<>>";
+        for seen in 0..wire.len() {
+            assert_eq!(codec.decode(wire, seen), frame(6, 2), "seen {seen}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_is_not_searched_again() {
+        // The lie shows where the search begins: 3 bytes before `seen` for a delimiter of 4.
+        let codec = codec(b"<<>>");
+        assert_eq!(codec.decode(b"<<>>....<<>>", 3), frame(4, 0));
+        assert_eq!(codec.decode(b"<<>>....<<>>", 4), frame(12, 8));
+        assert_eq!(
+            codec.decode(b"<<>>", 400),
+            Ok(Decoded::Partial { wire_bytes_min: 5 })
+        );
+    }
+
+    #[test]
+    fn a_return_before_the_end_of_a_line_is_stripped() {
+        let lines = DelimiterCodec::lines();
+        assert_eq!(lines.decode(b"ab\n", 0), frame(3, 2));
+        assert_eq!(lines.decode(b"ab\r\n", 0), frame(4, 2));
+        assert_eq!(lines.decode(b"ab\r\n", 3), frame(4, 2));
+        assert_eq!(lines.decode(b"\r\n", 0), frame(2, 0));
+        assert_eq!(lines.decode(b"\n", 0), frame(1, 0));
+        assert_eq!(lines.decode(b"a\rb\r\r\n", 0), frame(6, 4));
+        assert_eq!(codec(b"\n").decode(b"ab\r\n", 0), frame(4, 3));
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_however_it_comes() {
+        let codec = codec(b"##").with_frame_bytes_max(5).unwrap();
+        assert_eq!(codec.decode(b"abc##", 0), frame(5, 3));
+        assert_eq!(
+            codec.decode(b"abcd", 0),
+            Ok(Decoded::Partial { wire_bytes_min: 5 })
+        );
+        let too_long = Err(FrameError::TooLong { claimed: 6, max: 5 });
+        assert_eq!(codec.decode(b"abcd#", 0), too_long);
+        assert_eq!(codec.decode(b"abcd##", 0), too_long);
+        assert_eq!(codec.decode(b"abcdefghi", 4), too_long);
+    }
+
+    #[test]
+    fn a_payload_that_would_not_arrive_is_refused() {
+        let refused = |codec: DelimiterCodec, payload: &[u8]| {
+            let mut out = b"kept".to_vec();
+            let error = codec.encode(payload, &mut out).unwrap_err();
+            assert_eq!(out, b"kept");
+            assert_eq!(error, FrameError::DelimiterInPayload);
+        };
+        refused(codec(b"|"), b"a|b");
+        refused(codec(b"|"), b"|");
+        refused(codec(b"||"), b"a||b");
+        // no delimiter inside, but one that begins inside
+        refused(codec(b"||"), b"a|");
+        refused(codec(b"abab"), b"xab");
+        refused(DelimiterCodec::lines(), b"a\n");
+        refused(DelimiterCodec::lines(), b"a\r");
+
+        let mut out = b"kept".to_vec();
+        codec(b"||").encode(b"|a", &mut out).unwrap();
+        DelimiterCodec::lines().encode(b"\rx", &mut out).unwrap();
+        codec(b"\n").encode(b"a\r", &mut out).unwrap();
+        assert_eq!(out, b"kept|a||\rx\na\r\n");
+    }
+
+    #[test]
+    fn the_limit_counts_the_delimiter_too() {
+        let codec = codec(b"||").with_frame_bytes_max(5).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(codec.encode(b"abc", &mut out), Ok(()));
+        let too_long = Err(FrameError::TooLong { claimed: 6, max: 5 });
+        assert_eq!(codec.encode(b"abcd", &mut out), too_long);
+        assert_eq!(out, b"abc||");
+        assert_eq!(
+            codec.with_frame_bytes_max(1).unwrap_err().field(),
+            "frame_bytes_max"
+        );
+    }
+
+    #[test]
+    fn no_delimiter_is_no_framing() {
+        assert_eq!(
+            DelimiterCodec::new(Vec::new()).unwrap_err().field(),
+            "delimiter"
+        );
+        let error = DelimiterCodec::new(vec![b'x'; FRAME_BYTES_MAX_DEFAULT + 1]).unwrap_err();
+        assert_eq!(error.field(), "frame_bytes_max");
+    }
+
+    #[test]
+    fn debug_shows_the_delimiter() {
+        let shown = format!("{:?}", codec(b"\r\n"));
+        assert!(shown.contains(r#"delimiter: b"\r\n""#), "{shown}");
+    }
+}

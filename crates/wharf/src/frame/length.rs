@@ -413,3 +413,6 @@ impl LengthCodec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

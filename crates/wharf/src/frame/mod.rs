@@ -10,6 +10,7 @@ mod codec;
 mod delimiter;
 mod error;
 mod length;
+pub mod proxy_v2;
 mod raw;
 mod varint;
 
@@ -218,7 +219,7 @@ impl Framing {
     /// # Errors
     ///
     /// [`FrameError`] if the frame would be over the limit, or the payload contains the
-    /// delimiter. `out` is as before then.
+    /// delimiter. `out` is as before then. Raw bytes are no frames and never refused.
     #[inline]
     pub fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         match &self.kind {
@@ -291,3 +292,6 @@ fn header_was_cut() -> FrameError {
             .into(),
     )
 }
+
+#[cfg(test)]
+mod tests;

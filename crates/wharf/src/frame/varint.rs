@@ -155,3 +155,128 @@ fn write(mut value: usize, bytes: &mut [u8]) {
     }
     *last = value.to_le_bytes()[0];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unlimited() -> VarintCodec {
+        VarintCodec::new().with_frame_bytes_max(usize::MAX).unwrap()
+    }
+
+    #[test]
+    fn lengths_are_written_as_in_the_book() {
+        // 624485 is the example of the LEB128 article.
+        let cases: [(usize, &[u8]); 7] = [
+            (0, &[0x00]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x01]),
+            (16_383, &[0xff, 0x7f]),
+            (16_384, &[0x80, 0x80, 0x01]),
+            (624_485, &[0xe5, 0x8e, 0x26]),
+            (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+        ];
+        for (len, header) in cases {
+            let payload = vec![7; len];
+            let mut encoded = Vec::new();
+            unlimited().encode(&payload, &mut encoded).unwrap();
+            assert!(encoded.starts_with(header) && encoded.len() == len + header.len());
+            let frame = Decoded::Frame {
+                wire_len: encoded.len(),
+                payload: header.len()..encoded.len(),
+            };
+            assert_eq!(unlimited().decode(&encoded), Ok(frame));
+
+            let mut patched = b"kept".to_vec();
+            unlimited().begin(&mut patched);
+            patched.extend_from_slice(&payload);
+            unlimited().finish(&mut patched, 4).unwrap();
+            assert!(patched[..4] == *b"kept" && patched[4..] == encoded);
+        }
+    }
+
+    #[test]
+    fn a_length_that_has_not_ended_is_partial() {
+        assert_eq!(
+            unlimited().decode(b""),
+            Ok(Decoded::Partial { wire_bytes_min: 1 })
+        );
+        for len in 1..VARINT_BYTES_MAX {
+            let partial = Decoded::Partial {
+                wire_bytes_min: len + 1,
+            };
+            assert_eq!(unlimited().decode(&vec![0x80; len]), Ok(partial));
+        }
+        let partial = Decoded::Partial { wire_bytes_min: 5 };
+        assert_eq!(unlimited().decode(b"\x04ab"), Ok(partial));
+    }
+
+    #[test]
+    fn longer_spellings_are_accepted_up_to_five_bytes() {
+        let frame = |wire_len| {
+            Ok(Decoded::Frame {
+                wire_len,
+                payload: wire_len - 1..wire_len,
+            })
+        };
+        assert_eq!(unlimited().decode(b"\x81\0x"), frame(3));
+        assert_eq!(unlimited().decode(b"\x81\x80\0x"), frame(4));
+        assert_eq!(unlimited().decode(b"\x81\x80\x80\x80\0x"), frame(6));
+    }
+
+    #[test]
+    fn over_five_bytes_or_32_bits_is_refused() {
+        let bad = Err(FrameError::BadVarint);
+        assert_eq!(unlimited().decode(b"\x80\x80\x80\x80\x80"), bad);
+        assert_eq!(unlimited().decode(b"\x81\x80\x80\x80\x80\0x"), bad);
+        assert_eq!(unlimited().decode(b"\xff\xff\xff\xff\x1f"), bad);
+        assert_eq!(unlimited().decode(b"\x80\x80\x80\x80\x10"), bad);
+        let claimed = u64::from(u32::MAX) + 5;
+        let too_long = Err(FrameError::TooLong {
+            claimed,
+            max: 65_536,
+        });
+        assert_eq!(VarintCodec::new().decode(b"\xff\xff\xff\xff\x0f"), too_long);
+    }
+
+    #[test]
+    fn the_limit_counts_the_length_too() {
+        let codec = VarintCodec::new().with_frame_bytes_max(130).unwrap();
+        let mut out = b"kept".to_vec();
+        assert_eq!(codec.encode(&[7; 128], &mut out), Ok(()));
+        assert_eq!(out.len(), 134);
+        let error = FrameError::TooLong {
+            claimed: 131,
+            max: 130,
+        };
+        assert_eq!(codec.encode(&[7; 129], &mut out), Err(error.clone()));
+        assert_eq!(out.len(), 134);
+        assert_eq!(codec.decode(b"\x81\x01"), Err(error));
+        assert_eq!(
+            codec.decode(b"\x80\x01"),
+            Ok(Decoded::Partial {
+                wire_bytes_min: 130
+            })
+        );
+
+        let tiny = VarintCodec::new().with_frame_bytes_max(1).unwrap();
+        assert_eq!(
+            tiny.decode(b"\0"),
+            Ok(Decoded::Frame {
+                wire_len: 1,
+                payload: 1..1
+            })
+        );
+        assert_eq!(
+            tiny.decode(b"\x80"),
+            Err(FrameError::TooLong { claimed: 2, max: 1 })
+        );
+        assert_eq!(
+            VarintCodec::new()
+                .with_frame_bytes_max(0)
+                .unwrap_err()
+                .field(),
+            "frame_bytes_max"
+        );
+    }
+}
