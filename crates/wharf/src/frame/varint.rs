@@ -39,11 +39,11 @@ impl VarintCodec {
     pub(super) fn decode(self, bytes: &[u8]) -> Result<Decoded, FrameError> {
         let (value, header_bytes) = match bytes.first() {
             Some(&first) if first < 0x80 => (u64::from(first), 1),
-            Some(_) => match read(bytes)? {
+            // Within the limit, or the answer would change with what has come behind it.
+            _ => match read(&bytes[..bytes.len().min(self.frame_bytes_max)])? {
                 Some(read) => read,
-                None => return self.partial(bytes.len() + 1),
+                None => return self.partial(bytes.len()),
             },
-            None => return self.partial(1),
         };
         let claimed = value + header_bytes as u64;
         match usize::try_from(claimed) {
@@ -62,12 +62,15 @@ impl VarintCodec {
         }
     }
 
-    /// The length has not ended yet, and the frame has `wire_bytes_min` bytes at least.
-    fn partial(self, wire_bytes_min: usize) -> Result<Decoded, FrameError> {
-        if wire_bytes_min > self.frame_bytes_max {
-            return Err(self.too_long(wire_bytes_min as u64));
+    /// The length has not ended in `len` bytes.
+    #[cold]
+    fn partial(self, len: usize) -> Result<Decoded, FrameError> {
+        if len >= self.frame_bytes_max {
+            return Err(self.too_long(self.frame_bytes_max as u64 + 1));
         }
-        Ok(Decoded::Partial { wire_bytes_min })
+        Ok(Decoded::Partial {
+            wire_bytes_min: len + 1,
+        })
     }
 
     #[inline]
