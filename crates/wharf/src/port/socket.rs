@@ -23,4 +23,13 @@ impl Socket {
             Kind::Sim(_) => None,
         }
     }
+
+    /// The simulated network's socket; `None` for one of another backend.
+    #[cfg(feature = "sim")]
+    pub(super) fn sim(&self) -> Option<&super::sim::SimSocket> {
+        match &self.0 {
+            Kind::Sim(socket) => Some(socket),
+            Kind::Os(_) => None,
+        }
+    }
 }
