@@ -1,8 +1,33 @@
-//! A completion-port network core for game servers.
+//! A completion-port network core for game servers: plain synchronous handlers, IOCP-style control
+//! of threads, on Linux (epoll) and, to come, Windows (IOCP).
 
+mod error;
+mod flow;
 pub mod frame;
+mod handler;
+mod host;
+mod network;
 mod port;
+mod sched;
+mod session;
+pub mod stats;
+mod sync;
 mod time;
 
+pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
+pub use frame::{Frame, Framing};
+pub use handler::Handler;
+pub use host::{Host, HostHandle, Port, PortBuilder, StuckTurn};
+pub use network::{Addrs, ClientBuilder, LinkState, Network, Reconnect, ServerBuilder};
 #[cfg(feature = "sim")]
 pub use port::sim;
+pub use port::{BackendReport, ListenOptions, SocketOptions, backends};
+pub use session::any::AnySession;
+pub use session::deadlines::Timeouts;
+pub use session::group::Group;
+pub use session::queue::{SendQueueLimits, WhenFull};
+pub use session::registry::{SentToMany, Sessions};
+pub use session::{PauseGuard, SendQueueState, Session, SessionId, SessionStats};
+
+/// The bytes that frames are shared as: [`bytes::Bytes`].
+pub use bytes::Bytes;

@@ -8,29 +8,29 @@ use std::time::Duration;
 /// Only a backend reads a clock ([`crate::port::Backend::now`]); everything else takes the moment
 /// as an argument, which is what lets the simulator run a whole core in virtual time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(u64);
+pub(crate) struct Time(u64);
 
 impl Time {
     /// The clock's start.
-    pub const ZERO: Self = Self(0);
+    pub(crate) const ZERO: Self = Self(0);
     /// Never: later than every moment that a clock reports.
-    pub const NEVER: Self = Self(u64::MAX);
+    pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the clock's start.
     #[must_use]
-    pub const fn from_nanos(nanos: u64) -> Self {
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the clock's start.
     #[must_use]
-    pub const fn as_nanos(self) -> u64 {
+    pub(crate) const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// How long ago `earlier` was; zero if it lies in the future.
     #[must_use]
-    pub const fn since(self, earlier: Self) -> Duration {
+    pub(crate) const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }

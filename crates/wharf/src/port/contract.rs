@@ -36,82 +36,82 @@ use crate::time::Time;
 
 /// What a registered socket reports under: a slot of the port's table and the slot's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(u64);
+pub(crate) struct Token(u64);
 
 impl Token {
     /// The report of [`Backend::wake`].
-    pub const WAKE: Self = Self(u64::MAX);
+    pub(crate) const WAKE: Self = Self(u64::MAX);
     /// The report of [`Backend::set_timer`].
-    pub const TIMER: Self = Self(u64::MAX - 1);
+    pub(crate) const TIMER: Self = Self(u64::MAX - 1);
 
     /// The token of a slot in its `generation`-th use.
     #[must_use]
-    pub const fn new(slot: u32, generation: u32) -> Self {
+    pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self((generation as u64) << 32 | slot as u64)
     }
 
     /// The token with these bits, as [`Self::bits`] gave them.
     #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// All 64 bits: what a kernel queue carries for us.
     #[must_use]
-    pub const fn bits(self) -> u64 {
+    pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
     /// The slot.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the low half is the slot")]
-    pub const fn slot(self) -> u32 {
+    pub(crate) const fn slot(self) -> u32 {
         self.0 as u32
     }
 
     /// Which use of the slot it is.
     #[must_use]
-    pub const fn generation(self) -> u32 {
+    pub(crate) const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 }
 
 /// What a report says may now be possible. A set of the five bits below.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bits(pub u8);
+pub(crate) struct Bits(pub(crate) u8);
 
 impl Bits {
     /// Bytes, an end of stream or an error may be read; a listener may accept.
-    pub const READ: Self = Self(1);
+    pub(crate) const READ: Self = Self(1);
     /// The socket may take bytes; a connect has ended.
-    pub const WRITE: Self = Self(2);
+    pub(crate) const WRITE: Self = Self(2);
     /// The peer has ended its stream.
-    pub const READ_HANGUP: Self = Self(4);
+    pub(crate) const READ_HANGUP: Self = Self(4);
     /// Both directions have ended.
-    pub const HANGUP: Self = Self(8);
+    pub(crate) const HANGUP: Self = Self(8);
     /// The socket has failed; the next call on it says how.
-    pub const ERROR: Self = Self(16);
+    pub(crate) const ERROR: Self = Self(16);
 
     /// Both sets together.
     #[must_use]
-    pub const fn with(self, other: Self) -> Self {
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Whether any bit of `other` is in this set.
     #[must_use]
-    pub const fn any(self, other: Self) -> bool {
+    pub(crate) const fn any(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
 
 /// One report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// Who.
-    pub token: Token,
+    pub(crate) token: Token,
     /// What may be possible now.
-    pub bits: Bits,
+    pub(crate) bits: Bits,
 }
 
 /// Options set on every stream socket before it serves; `None` leaves the system's default.
@@ -161,7 +161,7 @@ impl Default for ListenOptions {
 
 /// How long [`Backend::wait`] may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// Not at all: report what is there.
     Poll,
     /// Until something is reported.
@@ -170,7 +170,7 @@ pub enum Wait {
 
 /// A kernel queue of readiness and the socket calls that go with it. The module's documentation
 /// numbers the clauses that hold for all of it.
-pub trait Backend: Send + Sync + 'static {
+pub(crate) trait Backend: Send + Sync + 'static {
     /// Its name in `WHARF_BACKEND`, logs and `wharf doctor`.
     fn name(&self) -> &'static str;
 
@@ -260,7 +260,7 @@ pub trait Backend: Send + Sync + 'static {
 
 /// The most buffers one [`Backend::send`] takes. 64 is far past the point where another buffer
 /// still lowers the cost of a call, and every system takes it (Linux 1024, Wine 1024, Windows more).
-pub const GATHER_MAX: usize = 64;
+pub(crate) const GATHER_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,31 @@
 //! Completion ports: the only code that knows an operating system.
+//!
+//! Read [`contract`] first: what every backend provides. Then [`worker`], the loop that turns what
+//! a backend reports into turns, and [`core`], what the workers of one port share.
 
+mod backends;
 mod contract;
+mod core;
+pub(crate) mod current;
 mod drive;
+#[cfg(target_os = "linux")]
+mod epoll;
+mod served;
 #[cfg(feature = "sim")]
-pub(crate) mod sim;
+pub mod sim;
 mod socket;
+mod table;
+mod threads;
+mod timers;
+mod worker;
 
-pub use contract::{ListenOptions, SocketOptions, Token};
+pub(crate) use self::core::{PortCore, WorkerSlot};
+pub(crate) use backends::open as open_backend;
+pub use backends::{BackendReport, backends};
+pub(crate) use contract::{Backend, Bits, GATHER_MAX, Token};
+pub use contract::{ListenOptions, SocketOptions};
+pub(crate) use drive::Supervise;
+pub(crate) use served::Served;
+pub(crate) use socket::Socket;
+pub(crate) use threads::{ThreadSettings, apply as apply_thread_settings, cores};
+pub(crate) use worker::{RECV_BYTES, TurnCx, Worker, run as run_worker};

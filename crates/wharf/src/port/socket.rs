@@ -2,7 +2,7 @@
 
 /// A stream socket or a listener of some backend.
 #[derive(Debug)]
-pub struct Socket(pub(super) Kind);
+pub(crate) struct Socket(pub(super) Kind);
 
 /// Which backend made it; only backends look inside.
 #[derive(Debug)]

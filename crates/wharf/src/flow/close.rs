@@ -1,0 +1,129 @@
+//! Close: one `on_close`, then flush, end our stream, wait for the peer's end, free. Only the
+//! owner of the turn does any of it (R8); the socket goes when the flush right is its own as well.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::turn::Turning;
+use crate::error::CloseReason;
+use crate::handler::Handler;
+use crate::port::TurnCx;
+use crate::session::Session;
+use crate::session::core::{Phase, SessionCore};
+use crate::session::queue::CloseHow;
+use crate::session::word;
+use crate::time::Time;
+
+/// Bytes thrown away in one turn while the peer's end is awaited.
+const DISCARD_PER_TURN: usize = 256 * 1024;
+/// Bytes thrown away in all: a peer that floods a closed session is reset.
+const DISCARD_MAX: usize = 16 * 1024 * 1024;
+
+impl<H: Handler> SessionCore<H> {
+    /// The callbacks end: accepted jobs, then `on_close` if there was an `on_open`.
+    pub(super) fn end_callbacks(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        now: Time,
+    ) {
+        let jobs = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.closed = true;
+            std::mem::take(&mut mailbox.jobs)
+        };
+        for job in jobs {
+            self.run_job(session, turn, job);
+        }
+        self.flush_turn(now);
+        let (how, reason) = self
+            .closing()
+            .unwrap_or((CloseHow::Abort, CloseReason::Closed));
+        if let Some(state) = turn.state.take() {
+            self.net.registry.remove(self.id);
+            self.net.events.closed[reason.index()].fetch_add(1, Ordering::Relaxed);
+            self.call_on_close(session, state, reason);
+            self.net.events.ended.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.net
+                .events
+                .closed_unopened
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        if !turn.partial.is_empty() {
+            turn.partial = Vec::new();
+        }
+        turn.phase = Phase::Linger;
+        self.word.take(word::REMAINDER);
+        self.word.mark(word::LINGER);
+        if how == CloseHow::Graceful {
+            self.word.mark(word::DRAINING);
+            let ends = now + self.net.options.timeouts.linger;
+            self.deadlines.owner_at(ends);
+            self.net.port.arm(self.token, ends);
+        }
+    }
+
+    /// One step of the goodbye.
+    pub(super) fn linger(
+        self: &Arc<Self>,
+        turn: &mut Turning<'_, H>,
+        had: u32,
+        cx: &mut TurnCx<'_>,
+    ) {
+        let bits = self.word.bits();
+        let late = had & word::TIMER != 0;
+        if bits & word::ABORTED != 0 || late {
+            if late && bits & word::ABORTED == 0 {
+                self.net.events.linger_cut.fetch_add(1, Ordering::Relaxed);
+            }
+            self.word.mark(word::ABORTED);
+            self.close_socket(turn, true);
+            return;
+        }
+        if !turn.fin_sent && bits & (word::PENDING | word::FLUSHING) == 0 {
+            self.word.take(word::DRAINING);
+            turn.fin_sent = true;
+            if !turn.eof
+                && let Some(socket) = &turn.socket
+            {
+                self.net.port.backend.shutdown_write(socket);
+            }
+        }
+        let ended = turn.eof || self.recv_end(turn, cx, DISCARD_PER_TURN);
+        if turn.discarded > DISCARD_MAX {
+            self.close_socket(turn, true);
+        } else if ended && turn.fin_sent {
+            self.close_socket(turn, false);
+        }
+    }
+
+    /// Frees the socket, the token and what the session counts for; waits for the flush right.
+    pub(super) fn close_socket(self: &Arc<Self>, turn: &mut Turning<'_, H>, reset: bool) {
+        if !self.word.seize_flush() {
+            // Its holder queues the session when it lets go.
+            return;
+        }
+        {
+            let mut flush = self.flush.lock();
+            if reset && let Some(socket) = &flush.socket {
+                self.net.port.backend.reset_on_close(socket);
+            }
+            flush.socket = None;
+            flush.entries = std::collections::VecDeque::new();
+        }
+        turn.socket = None;
+        turn.phase = Phase::Closed;
+        let lost = self.out.lock().clear();
+        self.count_lost(lost as u64);
+        self.queued_bytes.store(0, Ordering::Relaxed);
+        self.word.mark(word::DEAD);
+        self.net.port.disarm(self.token);
+        self.net.port.table.remove(self.token);
+        self.release_address(turn.admitted);
+        self.net.events.live.fetch_sub(1, Ordering::AcqRel);
+        if let Some(link) = &self.link {
+            link.ended(self.id);
+        }
+    }
+}

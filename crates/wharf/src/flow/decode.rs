@@ -1,0 +1,176 @@
+//! Decode: cut the bytes into frames, hand each to the handler, and after each look whether the
+//! turn may go on (R4).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::turn::Turning;
+use crate::error::CloseReason;
+use crate::frame::{Decoded, Frame};
+use crate::handler::Handler;
+use crate::port::{TurnCx, current};
+use crate::session::Session;
+use crate::session::core::{SessionCore, add};
+use crate::session::queue::CloseHow;
+use crate::session::word;
+use crate::time::Time;
+
+/// From here on, what a turn has sent leaves at the next callback boundary, not at its end (R5).
+const LONG_TURN: Duration = Duration::from_micros(200);
+
+/// What a turn may still spend.
+#[derive(Debug)]
+pub(super) struct Budget {
+    frames: usize,
+    until: Time,
+    long_from: Time,
+}
+
+impl Budget {
+    fn take_frame(&mut self) {
+        self.frames = self.frames.saturating_sub(1);
+    }
+
+    /// Whether the turn goes to the back of its lane now.
+    pub(super) fn spent(&self, now: Time) -> bool {
+        self.frames == 0 || now >= self.until
+    }
+}
+
+/// How a decode ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing whole is left.
+    AllDecoded,
+    /// Budget, high water, pause or close: what is left was saved.
+    Stopped,
+}
+
+impl<H: Handler> SessionCore<H> {
+    /// The budget of a turn that begins now.
+    pub(super) fn budget(&self, now: Time) -> Budget {
+        let options = &self.net.options;
+        Budget {
+            frames: options.frames_per_turn_max,
+            until: now + options.turn_time_max,
+            long_from: now + LONG_TURN,
+        }
+    }
+
+    /// Decodes `inbuf[..len]` and keeps what is left in the session.
+    pub(super) fn decode_inbuf(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        len: usize,
+        budget: &mut Budget,
+    ) -> Outcome {
+        let (used, outcome) = {
+            let TurnCx {
+                inbuf,
+                slot,
+                port,
+                now,
+                spare,
+            } = cx;
+            let bytes = &inbuf[..len];
+            let mut rest = TurnCx {
+                inbuf: &mut [],
+                spare,
+                now: *now,
+                port,
+                slot,
+            };
+            self.decode(session, turn, &mut rest, bytes, budget)
+        };
+        if used < len {
+            let mut kept = cx.spare.take();
+            kept.extend_from_slice(&cx.inbuf[used..len]);
+            turn.partial = kept;
+        }
+        outcome
+    }
+
+    /// Decodes what the session kept.
+    pub(super) fn decode_partial(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        budget: &mut Budget,
+    ) -> Outcome {
+        let mut kept = std::mem::take(&mut turn.partial);
+        let (used, outcome) = self.decode(session, turn, cx, &kept, budget);
+        if used == kept.len() {
+            cx.spare.put(kept);
+        } else {
+            kept.drain(..used);
+            turn.partial = kept;
+        }
+        outcome
+    }
+
+    /// Cuts frames from the front of `bytes`; returns how many bytes they took.
+    fn decode(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        bytes: &[u8],
+        budget: &mut Budget,
+    ) -> (usize, Outcome) {
+        let framing = &self.net.options.framing;
+        let (mut used, mut frames) = (0, 0);
+        let mut seen = std::mem::take(&mut turn.seen);
+        let outcome = loop {
+            if used == bytes.len() {
+                break Outcome::AllDecoded;
+            }
+            match framing.decode(&bytes[used..], seen) {
+                Ok(Decoded::Frame { wire_len, payload }) => {
+                    seen = 0;
+                    let frame = Frame::new(&bytes[used..used + wire_len], payload);
+                    used += wire_len;
+                    frames += 1;
+                    budget.take_frame();
+                    self.handle(session, turn, frame);
+                    if self.must_stop(cx, budget) {
+                        if used < bytes.len() {
+                            self.word.mark(word::REMAINDER);
+                        }
+                        break Outcome::Stopped;
+                    }
+                }
+                Ok(Decoded::Partial { .. }) => {
+                    turn.seen = bytes.len() - used;
+                    break Outcome::AllDecoded;
+                }
+                Err(error) => {
+                    self.close(CloseHow::Graceful, CloseReason::BadFrame(error));
+                    break Outcome::Stopped;
+                }
+            }
+        };
+        if frames > 0 {
+            add(&self.counts.frames_in, frames);
+            cx.slot.net(self.net.index).frames_in.add_own(frames);
+            self.deadlines.first_frame();
+        }
+        (used, outcome)
+    }
+
+    /// The look after each frame: close, pause, high water, budget; and what a long turn has sent
+    /// leaves before the next callback.
+    fn must_stop(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> bool {
+        let now = cx.port.now();
+        let own = current::with_turn_of(self.id.get(), |turn| turn.out.len()).unwrap_or(0);
+        let queued = own + self.queued_bytes.load(Ordering::Relaxed);
+        if queued >= self.net.high_water || now >= budget.long_from {
+            self.flush_turn(now);
+            cx.flush_others(now);
+        }
+        self.word.has(word::SHUT | word::PAUSED | word::CHOKED) || budget.spent(now)
+    }
+}

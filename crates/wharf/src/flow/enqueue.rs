@@ -1,0 +1,143 @@
+//! Enqueue: what is sent to a session joins its send queue, or the out buffer of its own turn.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::error::{CloseReason, SendError};
+use crate::handler::Handler;
+use crate::port::current;
+use crate::session::core::SessionCore;
+use crate::session::queue::{CloseHow, Entry, WhenFull};
+use crate::session::word;
+
+/// A turn's own replies leave before they outgrow this, wherever the turn stands.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
+impl<H: Handler> SessionCore<H> {
+    /// Sends the one frame that `encode` appends to the buffer it is given.
+    pub(crate) fn send_encoded<E: From<SendError>>(
+        self: &Arc<Self>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.word.has(word::SHUT | word::DEAD) {
+            return Err(SendError::Closed.into());
+        }
+        let own = current::with_turn_of(self.id.get(), |turn| std::mem::take(&mut turn.out));
+        let Some(mut out) = own else {
+            let mut wire = Vec::new();
+            encode(&mut wire)?;
+            return Ok(self.send_wire(wire.into())?);
+        };
+        // The buffer is out of its place meanwhile: `encode` is user code and may send as well.
+        let start = out.len();
+        let encoded = encode(&mut out);
+        if encoded.is_err() {
+            out.truncate(start);
+        }
+        let len = out.len() - start;
+        current::with_turn_of(self.id.get(), |turn| {
+            if !turn.out.is_empty() {
+                out.append(&mut turn.out);
+            }
+            turn.out = out;
+        });
+        encoded?;
+        Ok(self.accept_own(len)?)
+    }
+
+    /// The frame of `len` bytes at the end of the out buffer is accepted, or taken off again.
+    fn accept_own(self: &Arc<Self>, len: usize) -> Result<(), SendError> {
+        let limits = &self.net.options.send_queue;
+        let count = |turn: &mut current::Turn| {
+            turn.frames += 1;
+            turn.out.len()
+        };
+        let own = current::with_turn_of(self.id.get(), count).unwrap_or(0);
+        if own + self.queued_bytes.load(Ordering::Relaxed) <= limits.bytes_max.min(OUT_BYTES_MAX) {
+            return Ok(());
+        }
+        // Take the last frame off, write what was there before, and let the queue judge it.
+        let last = current::with_turn_of(self.id.get(), |turn| {
+            turn.frames -= 1;
+            turn.out.split_off(turn.out.len() - len)
+        });
+        self.flush_turn(self.net.port.now());
+        let last = Bytes::from(last.unwrap_or_default());
+        self.queue(Entry {
+            bytes: last,
+            frames: 1,
+        })?;
+        self.flush_queue(self.net.port.now());
+        Ok(())
+    }
+
+    /// Sends one frame of wire bytes.
+    pub(crate) fn send_wire(self: &Arc<Self>, wire: Bytes) -> Result<(), SendError> {
+        if self.word.has(word::SHUT | word::DEAD) {
+            return Err(SendError::Closed);
+        }
+        let joined = current::with_turn_of(self.id.get(), |turn| turn.out.extend_from_slice(&wire));
+        if joined.is_some() {
+            return self.accept_own(wire.len());
+        }
+        self.queue(Entry {
+            bytes: wire,
+            frames: 1,
+        })?;
+        self.flush_soon();
+        Ok(())
+    }
+
+    /// Appends to the send queue, or applies the full-policy.
+    fn queue(self: &Arc<Self>, entry: Entry) -> Result<(), SendError> {
+        let limits = &self.net.options.send_queue;
+        let pushed = {
+            let mut out = self.out.lock();
+            let pushed = out.push(entry, limits, 0);
+            if let Ok(pushed) = &pushed {
+                self.queued_bytes.store(out.bytes(), Ordering::Relaxed);
+                // Under the lock, as the flush clears them under the lock.
+                let high = if pushed.high { word::CHOKED } else { 0 };
+                self.word.mark(word::PENDING | high);
+            }
+            pushed
+        };
+        let events = &self.net.events;
+        match pushed {
+            Ok(pushed) => {
+                if pushed.dropped > 0 {
+                    events
+                        .dropped_old
+                        .fetch_add(u64::from(pushed.dropped), Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            Err(SendError::Full) if limits.when_full == WhenFull::Close => {
+                events.send_queue_full.fetch_add(1, Ordering::Relaxed);
+                self.close(CloseHow::Abort, CloseReason::SendQueueFull);
+                Err(SendError::Full)
+            }
+            Err(error) => {
+                match error {
+                    SendError::Full => events.send_queue_full.fetch_add(1, Ordering::Relaxed),
+                    SendError::Dropped => events.dropped_new.fetch_add(1, Ordering::Relaxed),
+                    _ => 0,
+                };
+                Err(error)
+            }
+        }
+    }
+
+    /// Has the queue flushed: at the end of the running turn or batch, or now.
+    fn flush_soon(self: &Arc<Self>) {
+        if self.word.mark(word::DIRTY) != 0 {
+            return;
+        }
+        if current::gather(self.as_served()).is_some() {
+            self.word.take(word::DIRTY);
+            self.flush_queue(self.net.port.now());
+        }
+    }
+}

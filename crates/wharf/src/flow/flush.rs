@@ -1,0 +1,326 @@
+//! Flush: all that is queued for a session in one gathered write; the rest resumes when the socket
+//! takes more. One thread at a time, by the flush right of the word (R9).
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use crate::error::CloseReason;
+use crate::handler::Handler;
+use crate::port::{GATHER_MAX, current};
+use crate::session::core::{FlushState, SessionCore, add};
+use crate::session::queue::{CloseHow, Entry};
+use crate::session::word::{self, FlushEnd};
+use crate::time::Time;
+
+/// The room that the out buffer of a thread keeps.
+const OUT_KEPT: usize = 256 * 1024;
+
+/// How one attempt went.
+enum Wrote {
+    /// Everything that was there; the socket takes more.
+    All,
+    /// The socket is full.
+    Blocked,
+}
+
+impl<H: Handler> SessionCore<H> {
+    /// Writes what the running turn of this session has built, if it is one.
+    pub(crate) fn flush_turn(self: &Arc<Self>, now: Time) {
+        let built = current::with_turn_of(self.id.get(), |turn| {
+            (
+                std::mem::take(&mut turn.out),
+                std::mem::take(&mut turn.frames),
+            )
+        });
+        let Some((mut out, frames)) = built else {
+            return;
+        };
+        if !out.is_empty() {
+            self.flush_bytes(&mut out, frames, now);
+            out.clear();
+        }
+        if out.capacity() > OUT_KEPT {
+            out = Vec::new();
+        }
+        current::with_turn_of(self.id.get(), |turn| turn.out = out);
+    }
+
+    /// `session.flush()`: own replies, and what the turn sent to others.
+    pub(crate) fn flush_now(self: &Arc<Self>) {
+        let now = self.net.port.now();
+        self.flush_turn(now);
+        for item in current::take_dirty() {
+            item.work(now);
+        }
+    }
+
+    /// Writes bytes that are in no queue yet; what the socket does not take becomes the session's.
+    fn flush_bytes(self: &Arc<Self>, out: &mut Vec<u8>, frames: u64, now: Time) {
+        let frames_u32 = u32::try_from(frames).unwrap_or(u32::MAX);
+        if self.word.has(word::ABORTED | word::DEAD) {
+            self.count_lost(frames);
+            return;
+        }
+        if !self.word.begin_flush_direct() {
+            let bytes = Bytes::copy_from_slice(out);
+            self.take_over(Entry {
+                bytes,
+                frames: frames_u32,
+            });
+            self.flush_queue(now);
+            return;
+        }
+        let mut flush = self.flush.lock();
+        let wrote = self.write_direct(&mut flush, out, frames_u32, now);
+        self.end_flush(flush, wrote, now);
+    }
+
+    fn write_direct(
+        self: &Arc<Self>,
+        flush: &mut FlushState,
+        out: &[u8],
+        frames: u32,
+        now: Time,
+    ) -> Wrote {
+        let Some(socket) = flush.socket.clone() else {
+            return Wrote::All;
+        };
+        let mut done = 0;
+        while done < out.len() {
+            match self
+                .net
+                .port
+                .backend
+                .send(&socket, &[IoSlice::new(&out[done..])])
+            {
+                Ok(n) => {
+                    done += n;
+                    self.count_sent(n, 1);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let rest = Bytes::copy_from_slice(&out[done..]);
+                    self.stall(now, done > 0);
+                    let mut queue = self.out.lock();
+                    queue.account(rest.len(), frames as usize);
+                    flush.entries.push_back(Entry {
+                        bytes: rest,
+                        frames,
+                    });
+                    self.mark_pending(&queue);
+                    return Wrote::Blocked;
+                }
+                Err(error) => {
+                    self.count_lost(u64::from(frames));
+                    self.close(CloseHow::Abort, CloseReason::of_io(&error));
+                    return Wrote::All;
+                }
+            }
+        }
+        self.count_frames_sent(u64::from(frames));
+        Wrote::All
+    }
+
+    /// Accepted before, and now the queue's: no limit refuses it.
+    fn take_over(self: &Arc<Self>, entry: Entry) {
+        let mut queue = self.out.lock();
+        queue.push_taken(entry);
+        self.mark_pending(&queue);
+    }
+
+    /// Under the queue's lock: the marks agree with what it holds.
+    fn mark_pending(&self, queue: &MutexGuard<'_, crate::session::queue::SendQueue>) {
+        self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
+        let high = if queue.bytes() >= self.net.high_water {
+            word::CHOKED
+        } else {
+            0
+        };
+        self.word.mark(word::PENDING | high);
+    }
+
+    /// Writes the queue, if there is something and the socket may take it.
+    pub(crate) fn flush_queue(self: &Arc<Self>, now: Time) {
+        if self.word.begin_flush() {
+            let mut flush = self.flush.lock();
+            let wrote = self.write_queue(&mut flush, now);
+            self.end_flush(flush, wrote, now);
+        }
+    }
+
+    /// Lets the flush right go, unless more came and fits.
+    fn end_flush<'a>(
+        self: &'a Arc<Self>,
+        mut flush: MutexGuard<'a, FlushState>,
+        mut wrote: Wrote,
+        now: Time,
+    ) {
+        loop {
+            drop(flush);
+            match self.word.end_flush(matches!(wrote, Wrote::All)) {
+                FlushEnd::Done => return,
+                FlushEnd::Queued => {
+                    self.net.port.push_turn(self.as_served(), now);
+                    return;
+                }
+                FlushEnd::Again => {
+                    flush = self.flush.lock();
+                    wrote = self.write_queue(&mut flush, now);
+                }
+            }
+        }
+    }
+
+    fn write_queue(self: &Arc<Self>, flush: &mut FlushState, now: Time) -> Wrote {
+        let Some(socket) = flush.socket.clone() else {
+            self.drop_all(flush);
+            return Wrote::All;
+        };
+        loop {
+            if flush.entries.is_empty() && !self.refill(flush) {
+                return Wrote::All;
+            }
+            if self.word.has(word::ABORTED) {
+                self.drop_all(flush);
+                return Wrote::All;
+            }
+            match send_entries(&*self.net.port.backend, &socket, flush) {
+                Ok(n) => self.wrote(flush, n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stall(now, false);
+                    return Wrote::Blocked;
+                }
+                Err(error) => {
+                    self.drop_all(flush);
+                    self.close(CloseHow::Abort, CloseReason::of_io(&error));
+                    return Wrote::All;
+                }
+            }
+        }
+    }
+
+    /// Takes the next entries from the queue; false, and nothing is pending any more, if none.
+    fn refill(&self, flush: &mut FlushState) -> bool {
+        let mut queue = self.out.lock();
+        queue.take(&mut flush.entries, GATHER_MAX);
+        if flush.entries.is_empty() {
+            debug_assert!(queue.is_empty());
+            self.word.take(word::PENDING);
+            if flush.entries.capacity() > 4 {
+                flush.entries = std::collections::VecDeque::new();
+            }
+            return false;
+        }
+        true
+    }
+
+    /// `n` bytes of the entries are written: drops whole ones, and reads on below low water.
+    fn wrote(self: &Arc<Self>, flush: &mut FlushState, n: usize) {
+        self.deadlines.unstalled();
+        let mut left = n + flush.skip;
+        let mut frames = 0;
+        while let Some(first) = flush.entries.front() {
+            if left < first.bytes.len() {
+                break;
+            }
+            left -= first.bytes.len();
+            frames += first.frames as usize;
+            flush.entries.pop_front();
+        }
+        flush.skip = left;
+        self.count_sent(n, 1);
+        self.count_frames_sent(frames as u64);
+        self.less_queued(|queue| queue.written(n, frames));
+    }
+
+    /// Everything that waits is lost: the connection is.
+    fn drop_all(self: &Arc<Self>, flush: &mut FlushState) {
+        flush.entries.clear();
+        flush.skip = 0;
+        let mut lost = 0;
+        self.less_queued(|queue| lost = queue.clear());
+        self.word.take(word::PENDING);
+        self.count_lost(lost as u64);
+    }
+
+    fn less_queued(self: &Arc<Self>, change: impl FnOnce(&mut crate::session::queue::SendQueue)) {
+        let resumed = {
+            let mut queue = self.out.lock();
+            change(&mut queue);
+            self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
+            queue.bytes() <= self.net.options.send_queue.low_water()
+                && self.word.has(word::CHOKED)
+                && self.word.lower(word::CHOKED)
+        };
+        if resumed {
+            self.net
+                .port
+                .push_turn(self.as_served(), self.net.port.now());
+        }
+    }
+
+    fn stall(&self, now: Time, progress: bool) {
+        if progress {
+            self.deadlines.unstalled();
+        }
+        if self.deadlines.stalled(now)
+            && let Some(limit) = self.net.options.timeouts.write_stall
+        {
+            self.net.port.arm(self.token, now + limit);
+        }
+    }
+
+    fn count_sent(&self, bytes: usize, calls: u64) {
+        add(&self.counts.bytes_out, bytes as u64);
+        self.net
+            .port
+            .count_as_caller(self.net.index, |counters, owned| {
+                counters.bytes_out.add_as(owned, bytes as u64);
+                counters.sends.add_as(owned, calls);
+            });
+    }
+
+    fn count_frames_sent(&self, frames: u64) {
+        add(&self.counts.frames_out, frames);
+        self.net
+            .port
+            .count_as_caller(self.net.index, |counters, owned| {
+                counters.frames_out.add_as(owned, frames);
+            });
+    }
+
+    pub(super) fn count_lost(&self, frames: u64) {
+        if frames > 0 {
+            self.net
+                .events
+                .frames_lost
+                .fetch_add(frames, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One gathered write of what the flush holds.
+fn send_entries(
+    backend: &dyn crate::port::Backend,
+    socket: &crate::port::Socket,
+    flush: &FlushState,
+) -> io::Result<usize> {
+    let mut entries = flush.entries.iter();
+    let first = entries
+        .next()
+        .map_or(&[][..], |entry| &entry.bytes[flush.skip..]);
+    if flush.entries.len() == 1 {
+        return backend.send(socket, &[IoSlice::new(first)]);
+    }
+    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+    slices[0] = IoSlice::new(first);
+    let mut count = 1;
+    for (slice, entry) in slices[1..].iter_mut().zip(entries) {
+        *slice = IoSlice::new(&entry.bytes);
+        count += 1;
+    }
+    backend.send(socket, &slices[..count])
+}

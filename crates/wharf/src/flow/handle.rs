@@ -1,0 +1,145 @@
+//! Handle: the user's callbacks, each fenced so that a panic ends its session and nothing else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::turn::Turning;
+use crate::error::{CloseReason, SendError};
+use crate::frame::Frame;
+use crate::handler::Handler;
+use crate::session::core::{Phase, SessionCore};
+use crate::session::queue::CloseHow;
+use crate::session::{Job, Session, word};
+use crate::time::Time;
+
+impl<H: Handler> SessionCore<H> {
+    /// `on_open`.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        now: Time,
+    ) {
+        let opened = catch_unwind(AssertUnwindSafe(|| self.net.handler.on_open(session)));
+        match opened {
+            Ok(Ok(state)) => {
+                turn.state = Some(state);
+                turn.phase = Phase::Open;
+                self.net.registry.insert(session);
+                self.net.events.opened.fetch_add(1, Ordering::Relaxed);
+                self.deadlines.heard(now);
+                self.arm_deadlines(now);
+                if let Some(link) = &self.link {
+                    link.opened(session);
+                }
+            }
+            Ok(Err(refuse)) => {
+                self.net
+                    .events
+                    .refused_by_handler
+                    .fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(network = %self.net.name, session = %self.id, peer = %self.peer(),
+                    reason = refuse.reason(), "on_open refused the session");
+                self.close(CloseHow::Graceful, CloseReason::Closed);
+            }
+            Err(_) => {
+                self.net
+                    .events
+                    .open_panicked
+                    .fetch_add(1, Ordering::Relaxed);
+                self.panicked("on_open");
+            }
+        }
+        self.flush_turn(now);
+    }
+
+    /// `on_frame`.
+    pub(super) fn handle(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        frame: Frame<'_>,
+    ) {
+        let Some(state) = &mut turn.state else { return };
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            self.net.handler.on_frame(session, state, frame)
+        }));
+        match handled {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.close(
+                    CloseHow::Graceful,
+                    CloseReason::HandlerError(error.to_string()),
+                );
+            }
+            Err(_) => self.panicked("on_frame"),
+        }
+    }
+
+    /// Jobs that wait in the mailbox, as many as waited when the turn began: more come next turn.
+    pub(super) fn run_jobs(self: &Arc<Self>, session: &Session<H>, turn: &mut Turning<'_, H>) {
+        let waiting = self.mailbox.lock().jobs.len();
+        for _ in 0..waiting {
+            let job = self.mailbox.lock().jobs.pop_front();
+            let Some(job) = job else { return };
+            self.run_job(session, turn, job);
+            if self.word.has(word::SHUT) {
+                // The rest runs before on_close.
+                return;
+            }
+        }
+    }
+
+    pub(super) fn run_job(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        job: Job<H>,
+    ) {
+        let Some(state) = &mut turn.state else { return };
+        if catch_unwind(AssertUnwindSafe(|| job(session, state))).is_err() {
+            self.panicked("a posted job");
+        }
+    }
+
+    /// `on_close`, the last.
+    pub(super) fn call_on_close(&self, session: &Session<H>, state: H::State, reason: CloseReason) {
+        let handler = &self.net.handler;
+        if catch_unwind(AssertUnwindSafe(|| {
+            handler.on_close(session, state, reason)
+        }))
+        .is_err()
+        {
+            self.note_panic("on_close");
+        }
+    }
+
+    fn panicked(self: &Arc<Self>, callback: &str) {
+        self.note_panic(callback);
+        self.close(CloseHow::Graceful, CloseReason::HandlerPanicked);
+    }
+
+    fn note_panic(&self, callback: &str) {
+        self.net.events.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(network = %self.net.name, session = %self.id, callback,
+            "a handler panicked; its session is closed, the others go on");
+    }
+
+    /// Puts a job into the mailbox.
+    pub(crate) fn post(self: &Arc<Self>, job: Job<H>) -> Result<(), SendError> {
+        {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.closed || self.word.has(word::SHUT) {
+                return Err(SendError::Closed);
+            }
+            if mailbox.jobs.len() >= self.net.options.mailbox_max {
+                self.net.events.mailbox_full.fetch_add(1, Ordering::Relaxed);
+                return Err(SendError::Full);
+            }
+            mailbox.jobs.push_back(job);
+        }
+        self.raise(word::POSTED, self.net.port.now());
+        Ok(())
+    }
+}

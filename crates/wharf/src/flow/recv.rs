@@ -1,0 +1,195 @@
+//! Receive: bytes into the worker's buffer, behind what the last turn left undecoded.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::decode::Outcome;
+use super::turn::Turning;
+use crate::error::CloseReason;
+use crate::frame::proxy_v2::{self, Proxy};
+use crate::handler::Handler;
+use crate::port::TurnCx;
+use crate::session::Session;
+use crate::session::core::{Phase, SessionCore, add};
+use crate::session::queue::CloseHow;
+use crate::session::word;
+
+/// A partial frame up to this size is copied in front of the next bytes, so that the whole frame
+/// is contiguous in the worker's buffer; a longer one grows where it lies.
+const COPIED_MAX: usize = crate::port::RECV_BYTES / 2;
+
+/// What one look at the socket brought.
+pub(super) enum Received {
+    /// So many new bytes; more may be there.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The stream is over: the close is under way.
+    Over,
+}
+
+impl<H: Handler> SessionCore<H> {
+    /// Reads and decodes until the socket is empty, the budget is spent, or something forbids it.
+    pub(super) fn recv(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+    ) {
+        let mut budget = self.budget(cx.now);
+        loop {
+            let bits = self.word.bits();
+            if bits & (word::SHUT | word::PAUSED | word::CHOKED) != 0 {
+                return;
+            }
+            let outcome = if bits & word::REMAINDER != 0 {
+                self.word.take(word::REMAINDER);
+                self.decode_partial(session, turn, cx, &mut budget)
+            } else if bits & word::READABLE != 0 {
+                match self.recv_and_decode(session, turn, cx, &mut budget) {
+                    Some(outcome) => outcome,
+                    None => return,
+                }
+            } else {
+                return;
+            };
+            match outcome {
+                Outcome::AllDecoded if !budget.spent(cx.port.now()) => {}
+                Outcome::AllDecoded | Outcome::Stopped => return,
+            }
+        }
+    }
+
+    fn recv_and_decode(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        budget: &mut super::decode::Budget,
+    ) -> Option<Outcome> {
+        let kept = turn.partial.len();
+        let copied = if kept <= COPIED_MAX { kept } else { 0 };
+        cx.inbuf[..copied].copy_from_slice(&turn.partial[..copied]);
+        let new = match self.recv_into(turn, cx, copied) {
+            Received::Bytes(n) => n,
+            Received::Nothing | Received::Over => return None,
+        };
+        if kept == copied {
+            if kept > 0 {
+                cx.spare.put(std::mem::take(&mut turn.partial));
+            }
+            Some(self.decode_inbuf(session, turn, cx, copied + new, budget))
+        } else {
+            turn.partial.extend_from_slice(&cx.inbuf[..new]);
+            Some(self.decode_partial(session, turn, cx, budget))
+        }
+    }
+
+    /// One recv to `inbuf[from..]`. READABLE is cleared before it and set again when there may be
+    /// more: see `session/word.rs`.
+    pub(super) fn recv_into(
+        self: &Arc<Self>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        from: usize,
+    ) -> Received {
+        let Some(socket) = &turn.socket else {
+            return Received::Over;
+        };
+        self.word.take(word::READABLE);
+        let room = cx.inbuf.len() - from;
+        match self.net.port.backend.recv(socket, &mut cx.inbuf[from..]) {
+            Ok(0) => {
+                turn.eof = true;
+                self.close(CloseHow::Graceful, CloseReason::PeerClosed);
+                Received::Over
+            }
+            Ok(n) => {
+                if n == room || self.word.has(word::HANGUP) {
+                    self.word.mark(word::READABLE);
+                }
+                self.deadlines.heard(cx.now);
+                add(&self.counts.bytes_in, n as u64);
+                let counters = cx.slot.net(self.net.index);
+                counters.recvs.add_own(1);
+                counters.bytes_in.add_own(n as u64);
+                Received::Bytes(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+            Err(error) => {
+                turn.eof = true;
+                self.close(CloseHow::Abort, CloseReason::of_io(&error));
+                Received::Over
+            }
+        }
+    }
+
+    /// Reads until the PROXY header is whole; `on_open` follows.
+    pub(super) fn recv_preamble(self: &Arc<Self>, turn: &mut Turning<'_, H>, cx: &mut TurnCx<'_>) {
+        while self.word.has(word::READABLE) && !self.word.has(word::SHUT) {
+            let Received::Bytes(n) = self.recv_into(turn, cx, 0) else {
+                return;
+            };
+            turn.partial.extend_from_slice(&cx.inbuf[..n]);
+            match proxy_v2::parse(&turn.partial) {
+                Ok(Proxy::Partial { .. }) => {}
+                Ok(Proxy::Header { len, source, .. }) => {
+                    turn.partial.drain(..len);
+                    if !turn.partial.is_empty() {
+                        self.word.mark(word::REMAINDER);
+                    }
+                    if let Some(source) = source {
+                        let _ = self.proxied.set(Box::new(source));
+                    }
+                    if self.admit_address() {
+                        turn.admitted = true;
+                        turn.phase = Phase::Opening;
+                    } else {
+                        self.close(CloseHow::Abort, CloseReason::Aborted);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    let reason = CloseReason::BadProxyHeader(error.to_string());
+                    self.close(CloseHow::Abort, reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads and throws away what comes after the close, to find the peer's end of stream without
+    /// resetting it; true when it has ended, one way or the other.
+    pub(super) fn recv_end(
+        self: &Arc<Self>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        budget: usize,
+    ) -> bool {
+        let mut read = 0;
+        while self.word.has(word::READABLE) && read < budget {
+            let Some(socket) = &turn.socket else {
+                return true;
+            };
+            self.word.take(word::READABLE);
+            match self.net.port.backend.recv(socket, cx.inbuf) {
+                Ok(0) => turn.eof = true,
+                Ok(n) => {
+                    read += n;
+                    turn.discarded += n;
+                    self.word.mark(word::READABLE);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => turn.eof = true,
+            }
+        }
+        if read > 0 {
+            self.net
+                .events
+                .discarded_bytes
+                .fetch_add(read as u64, Ordering::Relaxed);
+        }
+        turn.eof
+    }
+}

@@ -1,0 +1,159 @@
+//! A turn: one worker serves one session once. What is due is in the word; this file gives the
+//! order in which it is served.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use crate::error::CloseReason;
+use crate::handler::Handler;
+use crate::port::{Bits, Served, TurnCx, current};
+use crate::session::Session;
+use crate::session::core::{Phase, SessionCore, TurnState};
+use crate::session::deadlines::Due;
+use crate::session::queue::CloseHow;
+use crate::session::word;
+use crate::time::Time;
+
+/// The locked turn state of a session whose turn runs.
+pub(super) type Turning<'a, H> = MutexGuard<'a, TurnState<<H as Handler>::State>>;
+
+impl<H: Handler> Served for SessionCore<H> {
+    fn ready(self: Arc<Self>, bits: Bits, now: Time) {
+        let failed = Bits::HANGUP.with(Bits::ERROR);
+        let hangup = failed.with(Bits::READ_HANGUP);
+        let mut reasons = 0;
+        if bits.any(Bits::READ.with(hangup)) {
+            reasons |= word::READABLE;
+        }
+        if bits.any(hangup) {
+            reasons |= word::HANGUP;
+        }
+        if bits.any(failed) {
+            reasons |= word::FAILED;
+        }
+        if bits.any(Bits::WRITE) {
+            reasons |= word::WRITABLE;
+        }
+        let queued = self.word.raise(reasons);
+        if reasons & word::WRITABLE != 0 && self.word.has(word::PENDING) {
+            self.flush_queue(now);
+        }
+        if queued {
+            let port = Arc::clone(&self.net.port);
+            port.push_turn(self, now);
+        }
+    }
+
+    fn turn(self: Arc<Self>, cx: &mut TurnCx<'_>) {
+        let had = self.word.begin_turn();
+        let session = Session(self);
+        current::set_turn(session.id().get());
+        let core = &session.0;
+        core.serve(&session, had, cx);
+        current::set_turn(0);
+        if core.word.end_turn() {
+            cx.port.push_turn(session.0, cx.now);
+        }
+    }
+
+    fn work(self: Arc<Self>, now: Time) {
+        // First the mark: what is queued after this look marks the session again.
+        self.word.take(word::DIRTY);
+        self.flush_queue(now);
+    }
+
+    fn timer(self: Arc<Self>, now: Time) {
+        match self.deadlines.look(&self.net.options.timeouts, now) {
+            Ok(Due::Owner) => self.raise(word::TIMER, now),
+            Ok(Due::Close(reason)) => {
+                // A peer that is only silent gets a goodbye; one that is stuck or never spoke, none.
+                let idle = reason == CloseReason::IdleTimeout;
+                self.close(
+                    if idle {
+                        CloseHow::Graceful
+                    } else {
+                        CloseHow::Abort
+                    },
+                    reason,
+                );
+            }
+            Err(next) if next != Time::NEVER => self.net.port.arm(self.token, next),
+            Err(_) => {}
+        }
+    }
+
+    fn lane(&self) -> usize {
+        self.net.lane
+    }
+
+    fn identity(&self) -> (u64, usize) {
+        (self.id.get(), self.net.index)
+    }
+
+    fn shutdown(self: Arc<Self>, abort: bool) {
+        let how = if abort {
+            CloseHow::Abort
+        } else {
+            CloseHow::Graceful
+        };
+        self.close(how, CloseReason::Shutdown);
+    }
+
+    fn discard(self: Arc<Self>) {
+        // A turn that never returned still holds the lock; its session stays with it.
+        if let Some(mut turn) = self.turn.try_lock() {
+            turn.state = None;
+            turn.socket = None;
+        }
+        if let Some(mut flush) = self.flush.try_lock() {
+            flush.socket = None;
+            flush.entries.clear();
+        }
+        self.word.mark(word::DEAD | word::SHUT);
+        self.net.registry.remove(self.id);
+    }
+}
+
+impl<H: Handler> SessionCore<H> {
+    fn serve(self: &Arc<Self>, session: &Session<H>, had: u32, cx: &mut TurnCx<'_>) {
+        let mut turn = self.turn.lock();
+        if turn.phase == Phase::Connecting {
+            self.connect_ended(&mut turn, had, cx);
+        }
+        if turn.phase == Phase::Preamble {
+            self.recv_preamble(&mut turn, cx);
+        }
+        if turn.phase == Phase::Opening && !self.word.has(word::SHUT) {
+            self.open(session, &mut turn, cx.now);
+        }
+        if turn.phase == Phase::Open {
+            cx.slot.net(self.net.index).turns.add_own(1);
+            if had & word::FAILED != 0 && self.reading_blocked() {
+                self.look_at_failure(&turn);
+            }
+            if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
+                self.run_jobs(session, &mut turn);
+            }
+            self.recv(session, &mut turn, cx);
+            self.flush_turn(cx.now);
+        }
+        if !matches!(turn.phase, Phase::Linger | Phase::Closed) && self.word.has(word::SHUT) {
+            self.end_callbacks(session, &mut turn, cx.now);
+        }
+        if turn.phase == Phase::Linger {
+            self.linger(&mut turn, had, cx);
+        }
+    }
+
+    /// The socket failed while reading is held back: nobody would read the error, so ask for it.
+    fn look_at_failure(self: &Arc<Self>, turn: &Turning<'_, H>) {
+        let failure = turn
+            .socket
+            .as_ref()
+            .and_then(|s| self.net.port.backend.take_error(s));
+        if let Some(error) = failure {
+            self.close(CloseHow::Abort, CloseReason::of_io(&error));
+        }
+    }
+}

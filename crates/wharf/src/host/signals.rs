@@ -1,0 +1,42 @@
+//! Ctrl-C, SIGTERM and console close as a request to stop.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::Shared;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The hosts that wait for a signal. A process has one handler for all of them.
+static WAITING: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+
+/// Has the host stopped by a signal; by a second one in a hurry.
+pub(super) fn watch(shared: &Arc<Shared>) -> Result<()> {
+    let mut waiting = WAITING.lock();
+    waiting.retain(|host| host.strong_count() > 0);
+    waiting.push(Arc::downgrade(shared));
+    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    let mut installed = INSTALLED.lock();
+    if !*installed {
+        ctrlc::try_set_handler(on_signal).map_err(|error| {
+            let message = "no handler for Ctrl-C and SIGTERM could be set; if the program sets its \
+                           own, call start() and stop() instead of run_until_signal()";
+            Error::new(ErrorKind::System, message).caused_by(error)
+        })?;
+        *installed = true;
+    }
+    Ok(())
+}
+
+fn on_signal() {
+    let again = SIGNALS.fetch_add(1, Ordering::Relaxed) > 0;
+    let hosts: Vec<_> = WAITING.lock().iter().filter_map(Weak::upgrade).collect();
+    for host in hosts {
+        if again {
+            host.hurry_stop();
+        }
+        host.request_stop();
+    }
+}

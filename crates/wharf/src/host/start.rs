@@ -1,0 +1,105 @@
+//! The start, in named steps: bind, prepare, spawn, go. What fails undoes what came before.
+
+use std::sync::Arc;
+
+use super::{Engine, Port, Shared, Stage, watch};
+use crate::error::{Error, ErrorKind, Result};
+use crate::network::Declared;
+use crate::port::{self, Worker};
+
+pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
+    let (ports, networks) = {
+        let inner = shared.inner.lock();
+        match &inner.stage {
+            Stage::Declaring => {}
+            Stage::Running => return Err(Shared::state_error("the host runs already")),
+            Stage::Stopping(_) | Stage::Stopped(_) => {
+                return Err(Shared::state_error(
+                    "the host was stopped: declare a new one",
+                ));
+            }
+        }
+        (inner.ports.clone(), inner.networks.clone())
+    };
+    if networks.is_empty() {
+        let message = "the host has no network: declare one with .server(..) or .client(..)";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    bind(&ports, &networks)?;
+    for port in &ports {
+        port.shared.core.prepare(port.workers(), networks.len());
+    }
+    spawn(shared, &ports)?;
+    shared.inner.lock().stage = Stage::Running;
+    watch::spawn(shared);
+    for network in &networks {
+        network.go()?;
+    }
+    Ok(())
+}
+
+/// Step 1: every listener is bound, or none.
+fn bind(ports: &[Port], networks: &[Arc<dyn Declared>]) -> Result<()> {
+    for network in networks {
+        if let Err(error) = network.bind() {
+            networks.iter().for_each(|network| network.forget());
+            ports.iter().for_each(|port| port.shared.core.table.clear());
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Step 2: the workers.
+fn spawn(shared: &Arc<Shared>, ports: &[Port]) -> Result<()> {
+    for port in ports {
+        for index in 0..port.workers() {
+            let worker = Worker::new(Arc::clone(&port.shared.core), index, port.shared.spin);
+            match &shared.engine {
+                Engine::Threads => {
+                    if let Err(error) = spawn_worker(shared, port, worker) {
+                        abandon(shared, ports);
+                        let message = format!("port \"{}\": no thread for a worker", port.name());
+                        return Err(Error::new(ErrorKind::System, message).caused_by(error));
+                    }
+                }
+                #[cfg(feature = "sim")]
+                Engine::Sim(sim) => sim.adopt(Box::new(worker), &port.shared.core.backend),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn spawn_worker(shared: &Arc<Shared>, port: &Port, worker: Worker) -> std::io::Result<()> {
+    let settings = port.shared.settings.clone();
+    let name = worker.thread_name();
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        for refused in port::apply_thread_settings(&settings) {
+            tracing::warn!(
+                thread = std::thread::current().name(),
+                refused,
+                "a setting was refused"
+            );
+        }
+        port::run_worker(worker);
+    })?;
+    shared.inner.lock().workers.push(thread);
+    Ok(())
+}
+
+/// The start failed half way: ends the workers that run, and closes what was bound.
+fn abandon(shared: &Arc<Shared>, ports: &[Port]) {
+    ports.iter().for_each(|port| port.shared.core.quit());
+    let (workers, networks) = {
+        let mut inner = shared.inner.lock();
+        inner.stage = Stage::Stopped(Vec::new());
+        (std::mem::take(&mut inner.workers), inner.networks.clone())
+    };
+    for worker in workers {
+        // It ran no user code yet, so it can't have panicked.
+        let _ = worker.join();
+    }
+    networks.iter().for_each(|network| network.forget());
+    ports.iter().for_each(|port| port.shared.core.table.clear());
+}

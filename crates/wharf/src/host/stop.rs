@@ -1,0 +1,225 @@
+//! The stop, in named steps (G8), carried out by the supervisor:
+//!
+//! 1. **request** (any thread, a handler too): networks take nothing new, every session is asked to
+//!    close in good order; returns at once.
+//! 2. **drain**: until no session is left, or the drain deadline.
+//! 3. **cut**: what is left is aborted; a short grace.
+//! 4. **quit**: the workers end after the turn they are in; a short grace.
+//! 5. **join**: ended threads are joined; a worker that is still in a callback is named and left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Inner, Shared, Stage, StuckTurn};
+use crate::error::{Error, ErrorKind, Result};
+use crate::port;
+use crate::time::Time;
+
+/// How far the stop has come.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    step: Step,
+    /// When the step ends whether or not it is done; set at the supervisor's first look.
+    until: Option<Time>,
+    /// A second signal came: no more waiting for good order.
+    hurry: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Drain,
+    Cut,
+    Quit,
+}
+
+/// How long cut sessions and quitting workers may take: they only have work of our own to do.
+const GRACE: Duration = Duration::from_millis(500);
+/// Between two looks at a stop under way.
+const LOOK: Duration = Duration::from_millis(2);
+
+impl Shared {
+    /// Step 1, from any thread. A second call makes the drain end now.
+    pub(super) fn request_stop(self: &Arc<Self>) {
+        let networks = {
+            let mut inner = self.inner.lock();
+            match &inner.stage {
+                Stage::Running => {}
+                Stage::Declaring => {
+                    inner.stage = Stage::Stopped(Vec::new());
+                    inner.networks.iter().for_each(|network| network.forget());
+                    self.changed.notify_all();
+                    return;
+                }
+                Stage::Stopping(_) | Stage::Stopped(_) => return,
+            }
+            inner.stage = Stage::Stopping(Stopping {
+                step: Step::Drain,
+                until: None,
+                hurry: false,
+            });
+            inner.networks.clone()
+        };
+        networks.iter().for_each(|network| network.stop(false));
+        self.attention.notify_all();
+    }
+
+    /// A second signal: no more waiting for good order.
+    pub(super) fn hurry_stop(&self) {
+        if let Stage::Stopping(stopping) = &mut self.inner.lock().stage {
+            stopping.hurry = true;
+        }
+        self.attention.notify_all();
+    }
+
+    pub(super) fn stop_and_wait(self: &Arc<Self>) -> Result<()> {
+        self.request_stop();
+        if port::current::is_worker() {
+            // A handler can't wait for its own turn to end.
+            return Ok(());
+        }
+        self.wait_until_stopped()
+    }
+
+    pub(super) fn wait_until_stopped(self: &Arc<Self>) -> Result<()> {
+        #[cfg(feature = "sim")]
+        if let super::Engine::Sim(sim) = &self.engine {
+            let stopped = || matches!(self.inner.lock().stage, Stage::Stopped(_));
+            sim.run_until(stopped).map_err(|stuck| {
+                Error::new(ErrorKind::Stuck, "the simulation stopped moving").caused_by(stuck)
+            })?;
+        }
+        let (stuck, supervisor) = {
+            let mut inner = self.inner.lock();
+            while !matches!(inner.stage, Stage::Stopped(_)) {
+                self.changed.wait(&mut inner);
+            }
+            let Stage::Stopped(stuck) = &inner.stage else {
+                return Ok(());
+            };
+            let stuck = stuck.clone();
+            (stuck, inner.supervisor.take())
+        };
+        if let Some(supervisor) = supervisor
+            && supervisor.join().is_err()
+        {
+            return Err(Error::new(
+                ErrorKind::System,
+                "the host's supervisor thread panicked",
+            ));
+        }
+        if stuck.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = stuck.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "stopped, but a callback never returned and its thread was left behind: {}",
+            names.join("; ")
+        );
+        Err(Error::new(ErrorKind::Stuck, message))
+    }
+
+    /// Steps 2 to 5, one look. Returns when to look again; [`Time::NEVER`] when stopped.
+    pub(super) fn step_stop(self: &Arc<Self>, now: Time) -> Time {
+        let mut inner = self.inner.lock();
+        let empty = inner
+            .networks
+            .iter()
+            .all(|n| n.events().live.load(Ordering::Acquire) == 0);
+        let ended = inner
+            .ports
+            .iter()
+            .all(|port| port.shared.core.alive.load(Ordering::Acquire) == 0);
+        let drain = inner.drain_deadline;
+        let Stage::Stopping(stopping) = &mut inner.stage else {
+            return Time::NEVER;
+        };
+        let grace = if stopping.step == Step::Drain {
+            drain
+        } else {
+            GRACE
+        };
+        let until = *stopping.until.get_or_insert(now + grace);
+        let late = now >= until;
+        match stopping.step {
+            Step::Drain if empty => stopping.next(Step::Quit),
+            Step::Drain if late || stopping.hurry => stopping.next(Step::Cut),
+            Step::Cut if empty || late => stopping.next(Step::Quit),
+            Step::Quit if ended || late => {
+                self.join(&mut inner);
+                return Time::NEVER;
+            }
+            _ => return now + LOOK,
+        }
+        let step = stopping.step;
+        let (networks, ports) = (inner.networks.clone(), inner.ports.clone());
+        drop(inner);
+        match step {
+            Step::Cut => networks.iter().for_each(|network| network.stop(true)),
+            Step::Quit => ports.iter().for_each(|port| port.shared.core.quit()),
+            Step::Drain => {}
+        }
+        now
+    }
+
+    /// Step 5: every worker has ended, or is named.
+    fn join(self: &Arc<Self>, inner: &mut Inner) {
+        let mut stuck = Vec::new();
+        for port in &inner.ports {
+            stuck.extend(super::watch::stuck_on(
+                port,
+                &inner.networks,
+                Duration::ZERO,
+            ));
+        }
+        for worker in std::mem::take(&mut inner.workers) {
+            if worker.is_finished() || stuck.is_empty() {
+                // A panic outside a handler would be our own bug: it was printed by its thread.
+                let _ = worker.join();
+            }
+        }
+        for port in &inner.ports {
+            let core = &port.shared.core;
+            let queued = core.queue.lock().drain();
+            drop(queued);
+            #[cfg(feature = "sim")]
+            if let super::Engine::Sim(sim) = &self.engine {
+                sim.dismiss(&core.backend);
+            }
+            for tenant in core.table.tenants() {
+                tenant.discard();
+            }
+            core.table.clear();
+        }
+        inner.networks.iter().for_each(|network| network.forget());
+        inner.stage = Stage::Stopped(stuck);
+        self.changed.notify_all();
+    }
+}
+
+impl Stopping {
+    fn next(&mut self, step: Step) {
+        *self = Self {
+            step,
+            until: None,
+            hurry: self.hurry,
+        };
+    }
+}
+
+impl Shared {
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.inner.lock().stage, Stage::Stopping(_))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.inner.lock().stage, Stage::Stopped(_))
+    }
+
+    pub(super) fn stuck_turns(&self, limit: Duration) -> Vec<StuckTurn> {
+        let inner = self.inner.lock();
+        let each = inner.ports.iter();
+        each.flat_map(|port| super::watch::stuck_on(port, &inner.networks, limit))
+            .collect()
+    }
+}

@@ -1,0 +1,164 @@
+//! The supervisor: names turns that are stuck while they are, and carries out the stop.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Engine, Port, Shared};
+use crate::network::Declared;
+use crate::port::Supervise;
+use crate::session::SessionId;
+use crate::time::Time;
+
+/// A turn that has lasted long and still runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StuckTurn {
+    /// The port.
+    pub port: String,
+    /// The worker's index in it.
+    pub worker: usize,
+    /// The network.
+    pub network: String,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// How long it has lasted so far.
+    pub lasted: Duration,
+}
+
+impl fmt::Display for StuckTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            port,
+            worker,
+            network,
+            session,
+            lasted,
+        } = self;
+        write!(f, "port \"{port}\" worker {worker}, network \"{network}\"")?;
+        if let Some(session) = session {
+            write!(f, ", session {session}")?;
+        }
+        write!(f, ", for {lasted:.1?}")
+    }
+}
+
+/// The turns of a port that have lasted longer than `limit`.
+pub(super) fn stuck_on(
+    port: &Port,
+    networks: &[Arc<dyn Declared>],
+    limit: Duration,
+) -> Vec<StuckTurn> {
+    let core = &port.shared.core;
+    let now = core.now();
+    let workers = core.slots().iter().take(port.workers()).enumerate();
+    workers
+        .filter_map(|(worker, slot)| {
+            let since = slot.turn_since.load(Ordering::Acquire);
+            let lasted = now.since(Time::from_nanos(since));
+            if since == 0 || lasted < limit {
+                return None;
+            }
+            let index = slot.turn_network.load(Ordering::Relaxed);
+            let network = networks
+                .get(index)
+                .map_or_else(String::new, |n| n.name().to_owned());
+            let session = SessionId::from_u64(slot.turn_session.load(Ordering::Relaxed));
+            Some(StuckTurn {
+                port: core.name.clone(),
+                worker,
+                network,
+                session,
+                lasted,
+            })
+        })
+        .collect()
+}
+
+/// Between two looks for stuck turns.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Starts the supervisor: a thread, or a call of the simulator's driver.
+pub(super) fn spawn(shared: &Arc<Shared>) {
+    let mut supervisor = Supervisor {
+        shared: Arc::clone(shared),
+        warned: Vec::new(),
+    };
+    match &shared.engine {
+        Engine::Threads => {
+            let thread = std::thread::Builder::new()
+                .name("wharf-watch".to_owned())
+                .spawn(move || supervisor.run());
+            match thread {
+                Ok(thread) => shared.inner.lock().supervisor = Some(thread),
+                Err(error) => {
+                    tracing::error!(%error, "no thread for the supervisor: stuck turns are not \
+                        named, and a stop can't end");
+                }
+            }
+        }
+        #[cfg(feature = "sim")]
+        Engine::Sim(sim) => {
+            let step: Supervise = Box::new(move |now| supervisor.look(now));
+            sim.adopt_supervisor(step);
+        }
+    }
+}
+
+struct Supervisor {
+    shared: Arc<Shared>,
+    /// Turns already named: port, worker, session.
+    warned: Vec<(String, usize, Option<SessionId>)>,
+}
+
+impl Supervisor {
+    fn run(&mut self) {
+        loop {
+            let now = {
+                let inner = self.shared.inner.lock();
+                inner
+                    .ports
+                    .first()
+                    .map_or(Time::ZERO, |port| port.shared.core.now())
+            };
+            let next = self.look(now);
+            let mut inner = self.shared.inner.lock();
+            if matches!(inner.stage, super::Stage::Stopped(_)) {
+                return;
+            }
+            // Asked to stop meanwhile: `attention` came before the wait, so look again at once.
+            if matches!(inner.stage, super::Stage::Running) || next > now + LOOK / 2 {
+                self.shared.attention.wait_for(&mut inner, LOOK);
+            } else if next > now {
+                self.shared.attention.wait_for(&mut inner, next.since(now));
+            }
+        }
+    }
+
+    /// One look; says when to look next.
+    fn look(&mut self, now: Time) -> Time {
+        if self.shared.is_stopped() {
+            return Time::NEVER;
+        }
+        self.name_stuck_turns();
+        if self.shared.is_stopping() {
+            return self.shared.step_stop(now);
+        }
+        now + LOOK
+    }
+
+    fn name_stuck_turns(&mut self) {
+        let limit = self.shared.inner.lock().stuck_after;
+        let stuck = self.shared.stuck_turns(limit);
+        let key = |turn: &StuckTurn| (turn.port.clone(), turn.worker, turn.session);
+        for turn in stuck
+            .iter()
+            .filter(|turn| !self.warned.contains(&key(turn)))
+        {
+            tracing::warn!(port = turn.port, worker = turn.worker, network = turn.network,
+                session = turn.session.map(SessionId::get), lasted = ?turn.lasted,
+                "a turn is stuck in a callback");
+        }
+        self.warned = stuck.iter().map(key).collect();
+    }
+}

@@ -1,0 +1,217 @@
+//! A client link: keeps one connection up, trying its addresses in turn, with growing pauses.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::NetworkCore;
+use super::client::LinkState;
+use crate::handler::Handler;
+use crate::port::{Bits, Served, Token, TurnCx};
+use crate::session::{Session, SessionId};
+use crate::time::Time;
+
+/// A link. All it does is port work: no user code, no waiting.
+pub(crate) struct Link<H: Handler> {
+    token: Token,
+    net: Arc<NetworkCore<H>>,
+    addrs: Vec<SocketAddr>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    /// The address to try next.
+    next_addr: usize,
+    /// Attempts since the last pause: a round ends when all addresses were tried.
+    tried: usize,
+    /// Rounds without a stable connection.
+    round: u32,
+    last_error: String,
+    random: fastrand::Rng,
+    stopped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connecting(SocketAddr, SessionId),
+    Connected(SessionId, Time),
+    Waiting(Time),
+}
+
+impl<H: Handler> Link<H> {
+    pub(super) fn new(
+        token: Token,
+        net: Arc<NetworkCore<H>>,
+        addrs: Vec<SocketAddr>,
+        number: usize,
+    ) -> Self {
+        // Mixed with the moment of each pause: links and processes spread without a shared source.
+        let seed = token.bits() ^ u64::from(std::process::id()) << 32 ^ number as u64;
+        let inner = Inner {
+            state: State::Waiting(Time::ZERO),
+            next_addr: 0,
+            tried: 0,
+            round: 0,
+            last_error: String::new(),
+            random: fastrand::Rng::with_seed(seed),
+            stopped: false,
+        };
+        Self {
+            token,
+            net,
+            addrs,
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// The first connect, at the next look at the timers.
+    pub(super) fn start(&self, now: Time) {
+        self.net.port.arm(self.token, now);
+    }
+
+    /// How it stands.
+    pub(super) fn state(&self, now: Time) -> LinkState {
+        let inner = self.inner.lock();
+        match inner.state {
+            State::Connected(session, _) => LinkState::Connected(session),
+            _ if inner.stopped => LinkState::Stopped,
+            State::Connecting(addr, _) => LinkState::Connecting(addr),
+            State::Waiting(until) => LinkState::Waiting {
+                retry_in: until.since(now),
+                last_error: inner.last_error.clone(),
+            },
+        }
+    }
+
+    fn connect(self: &Arc<Self>, now: Time) {
+        let addr = {
+            let mut inner = self.inner.lock();
+            let waiting = matches!(inner.state, State::Waiting(until) if until <= now);
+            if inner.stopped || !waiting {
+                return;
+            }
+            let addr = self.addrs[inner.next_addr];
+            inner.next_addr = (inner.next_addr + 1) % self.addrs.len();
+            inner.tried += 1;
+            addr
+        };
+        self.net.events.connects.fetch_add(1, Ordering::Relaxed);
+        match self.net.connect(self, addr, now) {
+            Ok(session) => {
+                let mut inner = self.inner.lock();
+                // The connect may have ended on another worker already.
+                if matches!(inner.state, State::Waiting(until) if until <= now)
+                    && !session.word.has(crate::session::word::DEAD)
+                {
+                    inner.state = State::Connecting(addr, session.id);
+                }
+            }
+            Err(error) => {
+                self.connect_failed(addr, &error);
+                self.wait(now);
+            }
+        }
+    }
+
+    /// A session of this link is open.
+    pub(crate) fn opened(&self, session: &Session<H>) {
+        let mut inner = self.inner.lock();
+        inner.state = State::Connected(session.id(), self.net.port.now());
+        inner.tried = 0;
+    }
+
+    /// A connect failed: for the log, the counters and the state.
+    pub(crate) fn connect_failed(&self, addr: SocketAddr, error: &io::Error) {
+        self.net
+            .events
+            .connects_failed
+            .fetch_add(1, Ordering::Relaxed);
+        let mut inner = self.inner.lock();
+        inner.last_error = format!("{addr}: {error}");
+        if inner.round == 0 {
+            tracing::warn!(network = %self.net.name, %addr, %error, "a link could not connect");
+        }
+    }
+
+    /// The link's session has let go of its socket.
+    pub(crate) fn ended(self: &Arc<Self>, session: SessionId) {
+        let now = self.net.port.now();
+        {
+            let mut inner = self.inner.lock();
+            if let State::Connected(_, since) = inner.state {
+                if now.since(since) >= self.net.options.reconnect.stable {
+                    inner.round = 0;
+                } else {
+                    // Accepted and cut at once: as good as a refusal, so the pause grows.
+                    inner.tried = self.addrs.len();
+                }
+                inner.last_error = format!("session {session} ended");
+            }
+            inner.state = State::Waiting(Time::NEVER);
+        }
+        self.wait(now);
+    }
+
+    /// Sets the moment of the next attempt: at once while a round lasts, then after a pause.
+    fn wait(&self, now: Time) {
+        let reconnect = &self.net.options.reconnect;
+        let at = {
+            let mut inner = self.inner.lock();
+            if !reconnect.enabled || self.net.is_stopping() {
+                inner.stopped = true;
+                return;
+            }
+            // `tried` is 0 after a connection that lived: that one's address comes again first.
+            let pause = if (1..self.addrs.len()).contains(&inner.tried) {
+                Duration::ZERO
+            } else {
+                let random = inner.random.f64();
+                let pause = reconnect.pause(inner.round, random);
+                inner.round += 1;
+                inner.tried = 0;
+                pause
+            };
+            let at = now + pause;
+            inner.state = State::Waiting(at);
+            at
+        };
+        self.net.port.arm(self.token, at);
+    }
+}
+
+impl<H: Handler> Served for Link<H> {
+    fn ready(self: Arc<Self>, _: Bits, _: Time) {}
+
+    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
+        debug_assert!(false, "a link runs no user code and takes no lane");
+    }
+
+    fn work(self: Arc<Self>, now: Time) {
+        self.connect(now);
+    }
+
+    fn timer(self: Arc<Self>, now: Time) {
+        self.connect(now);
+    }
+
+    fn lane(&self) -> usize {
+        self.net.lane
+    }
+
+    fn identity(&self) -> (u64, usize) {
+        (0, self.net.index)
+    }
+
+    fn shutdown(self: Arc<Self>, _: bool) {
+        self.inner.lock().stopped = true;
+        self.net.port.disarm(self.token);
+        self.net.port.table.remove(self.token);
+    }
+
+    fn discard(self: Arc<Self>) {}
+}

@@ -1,0 +1,404 @@
+//! Networks: a server listens, a client keeps links; both have sessions, a handler, and a port.
+
+mod addresses;
+mod client;
+mod link;
+mod options;
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::Listener;
+use crate::handler::Handler;
+use crate::port::PortCore;
+use crate::session::core::SessionCore;
+use crate::session::group::Group;
+use crate::session::registry::{Registry, Sessions};
+use addresses::Addresses;
+use options::Options;
+
+pub use client::{ClientBuilder, LinkState};
+pub(crate) use link::Link;
+pub use options::Reconnect;
+pub use server::{Addrs, ServerBuilder};
+
+/// Why a connection was refused before it had a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// `sessions_max` is reached.
+    SessionsMax,
+    /// `sessions_per_ip_max` is reached for its address.
+    SessionsPerAddress,
+    /// The network is stopping.
+    Stopping,
+    /// The system could not watch it.
+    System,
+    /// It was gone before it was taken.
+    Aborted,
+}
+
+/// Events of a network: rare enough to be counted in one place.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    /// Sessions that hold a socket, those being opened or closed included.
+    pub(crate) live: AtomicUsize,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: [AtomicU64; 5],
+    pub(crate) refused_by_handler: AtomicU64,
+    pub(crate) accept_backoffs: AtomicU64,
+    pub(crate) opened: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) closed: [AtomicU64; 14],
+    pub(crate) closed_unopened: AtomicU64,
+    pub(crate) open_panicked: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) mailbox_full: AtomicU64,
+    pub(crate) send_queue_full: AtomicU64,
+    pub(crate) dropped_new: AtomicU64,
+    pub(crate) dropped_old: AtomicU64,
+    pub(crate) frames_lost: AtomicU64,
+    pub(crate) discarded_bytes: AtomicU64,
+    pub(crate) linger_cut: AtomicU64,
+    pub(crate) connects: AtomicU64,
+    pub(crate) connects_failed: AtomicU64,
+}
+
+/// A network, as its sessions see it.
+pub(crate) struct NetworkCore<H: Handler> {
+    pub(crate) name: String,
+    pub(crate) index: usize,
+    pub(crate) handler: H,
+    pub(crate) options: Options,
+    pub(crate) high_water: usize,
+    pub(crate) port: Arc<PortCore>,
+    pub(crate) lane: usize,
+    pub(crate) registry: Registry<H>,
+    pub(crate) addresses: Addresses,
+    pub(crate) events: Events,
+    stopping: AtomicBool,
+    /// What a server listens on, or a client connects to.
+    addrs: Vec<SocketAddr>,
+    listeners: Mutex<Vec<Arc<Listener<H>>>>,
+    local_addrs: Mutex<Vec<SocketAddr>>,
+    links: Mutex<Vec<Arc<Link<H>>>>,
+}
+
+impl<H: Handler> NetworkCore<H> {
+    /// Takes a place among `sessions_max`; false if there is none.
+    pub(crate) fn take_place(&self) -> bool {
+        let fits = self.events.live.fetch_add(1, Ordering::AcqRel) < self.options.sessions_max;
+        if !fits {
+            self.give_place();
+        }
+        fits
+    }
+
+    /// Gives back a place.
+    pub(crate) fn give_place(&self) {
+        self.events.live.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn count_refusal(&self, refusal: Refusal) {
+        self.events.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether new sessions are refused for good.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+impl<H: Handler> SessionCore<H> {
+    /// Gives back what the session counted for.
+    pub(crate) fn release_address(&self, admitted: bool) {
+        if admitted {
+            self.net.addresses.release(self.peer().ip());
+        }
+    }
+}
+
+/// What the host does with a network, whatever its handler.
+pub(crate) trait Declared: Send + Sync {
+    fn name(&self) -> &str;
+    fn index(&self) -> usize;
+    fn port(&self) -> &Arc<PortCore>;
+    fn events(&self) -> &Events;
+    fn sessions(&self) -> usize;
+    fn is_server(&self) -> bool;
+    /// Addresses it listens on: bound ones once started, declared ones before.
+    fn listens_on(&self) -> Vec<SocketAddr>;
+    /// Binds its listeners; nothing is served yet.
+    fn bind(&self) -> Result<()>;
+    /// Serves: listeners report, links connect.
+    fn go(&self) -> Result<()>;
+    /// Takes no new session from now on and ends the others, in good order or at once.
+    fn stop(&self, abort: bool);
+    /// Lets go of listeners and links, so that nothing refers in a circle.
+    fn forget(&self);
+}
+
+impl<H: Handler> Declared for Arc<NetworkCore<H>> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn index(&self) -> usize {
+        self.index
+    }
+
+    fn port(&self) -> &Arc<PortCore> {
+        &self.port
+    }
+
+    fn events(&self) -> &Events {
+        &self.events
+    }
+
+    fn sessions(&self) -> usize {
+        self.registry.count()
+    }
+
+    fn is_server(&self) -> bool {
+        self.options.links == 0
+    }
+
+    fn listens_on(&self) -> Vec<SocketAddr> {
+        let bound = self.local_addrs.lock().clone();
+        if !self.is_server() {
+            Vec::new()
+        } else if bound.is_empty() {
+            self.addrs.clone()
+        } else {
+            bound
+        }
+    }
+
+    fn bind(&self) -> Result<()> {
+        if self.is_server() {
+            self.bind_listeners()
+        } else {
+            self.make_links()
+        }
+    }
+
+    fn go(&self) -> Result<()> {
+        for listener in self.listeners.lock().iter() {
+            listener.register().map_err(|error| {
+                let message = format!("network \"{}\": its listener can't be watched", self.name);
+                Error::new(ErrorKind::System, message).caused_by(error)
+            })?;
+        }
+        for link in self.links.lock().iter() {
+            link.start(self.port.now());
+        }
+        Ok(())
+    }
+
+    fn stop(&self, abort: bool) {
+        self.stopping.store(true, Ordering::Release);
+        for tenant in self.port.table.tenants() {
+            if tenant.identity().1 == self.index && !tenant.is_internal() {
+                tenant.shutdown(abort);
+            }
+        }
+    }
+
+    fn forget(&self) {
+        self.listeners.lock().clear();
+        self.links.lock().clear();
+    }
+}
+
+/// A handle to a network. Cheap to clone; usable once the host has started. A handler may hold the
+/// networks it uses: declaring and starting are two steps.
+pub struct Network<H: Handler>(pub(crate) Arc<NetworkCore<H>>);
+
+impl<H: Handler> Clone for Network<H> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<H: Handler> std::fmt::Debug for Network<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network")
+            .field("name", &self.0.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Network<H> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its handler.
+    #[must_use]
+    pub fn handler(&self) -> &H {
+        &self.0.handler
+    }
+
+    /// Its open sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions<H> {
+        Sessions::new(Arc::clone(&self.0))
+    }
+
+    /// A new, empty group of its sessions.
+    #[must_use]
+    pub fn group(&self) -> Group<H> {
+        Group::new(Arc::clone(&self.0))
+    }
+
+    /// The addresses a server listens on, port numbers filled in; empty before the start.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.0.local_addrs.lock().clone()
+    }
+
+    /// The first of [`Self::local_addrs`].
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.local_addrs.lock().first().copied()
+    }
+
+    /// Takes no new connections for a while; they wait in the kernel's backlog. Sessions go on.
+    pub fn pause_accept(&self) {
+        self.0
+            .listeners
+            .lock()
+            .iter()
+            .for_each(|listener| listener.pause(true));
+    }
+
+    /// Takes connections again, those that waited first.
+    pub fn resume_accept(&self) {
+        self.0
+            .listeners
+            .lock()
+            .iter()
+            .for_each(|listener| listener.pause(false));
+    }
+
+    /// How each link of a client stands; empty for a server and before the start.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkState> {
+        let now = self.0.port.now();
+        self.0
+            .links
+            .lock()
+            .iter()
+            .map(|link| link.state(now))
+            .collect()
+    }
+
+    /// Stops this network for good: no new sessions or connects; open sessions are flushed and
+    /// closed with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown). Returns at once.
+    pub fn stop(&self) {
+        Declared::stop(&self.0, false);
+    }
+
+    /// Whether [`Self::stop`] was called, or its host is stopping.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.is_stopping()
+    }
+}
+
+/// What both builders resolve to.
+struct Declaration<H> {
+    name: String,
+    index: usize,
+    handler: H,
+    options: Options,
+    port: Arc<PortCore>,
+    addrs: Vec<SocketAddr>,
+}
+
+impl<H: Handler> Declaration<H> {
+    fn resolve(self) -> Result<Network<H>> {
+        let Self {
+            name,
+            index,
+            handler,
+            options,
+            port,
+            addrs,
+        } = self;
+        check(&name, &options)?;
+        Ok(Network(Arc::new(NetworkCore {
+            name,
+            index,
+            handler,
+            high_water: options.send_queue.high_water(),
+            addresses: Addresses::new(options.sessions_per_ip_max, options.ipv6_prefix_bits),
+            options,
+            port,
+            lane: 0,
+            registry: Registry::new(),
+            events: Events::default(),
+            stopping: AtomicBool::new(false),
+            addrs,
+            listeners: Mutex::default(),
+            local_addrs: Mutex::default(),
+            links: Mutex::default(),
+        })))
+    }
+}
+
+/// Refuses numbers that can't work, by name.
+fn check(network: &str, options: &Options) -> Result<()> {
+    let zero = |field: &str| {
+        let message = format!("network \"{network}\": {field} is 0; it must be at least 1");
+        Err(Error::new(ErrorKind::Config, message))
+    };
+    let limits = &options.send_queue;
+    if options.sessions_max == 0 {
+        return zero("sessions_max");
+    }
+    if options.sessions_per_ip_max == Some(0) {
+        return zero("sessions_per_ip_max");
+    }
+    if options.frames_per_turn_max == 0 {
+        return zero("frames_per_turn_max");
+    }
+    if options.mailbox_max == 0 {
+        return zero("mailbox_max");
+    }
+    if limits.bytes_max == 0 || limits.frames_max == 0 {
+        return zero("a limit of the send queue");
+    }
+    if options.ipv6_prefix_bits > 128 {
+        let message = format!(
+            "network \"{network}\": ipv6_prefix_bits is {}; an IPv6 address has 128 bits",
+            options.ipv6_prefix_bits
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    let high = limits.high_water();
+    if high > limits.bytes_max {
+        let message = format!(
+            "network \"{network}\": the high-water mark ({high} bytes) lies above the send queue's \
+             bytes_max ({}); lower the one or raise the other",
+            limits.bytes_max
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    if let Some(low) = limits.low_water_bytes
+        && low >= high
+    {
+        let message = format!(
+            "network \"{network}\": the low-water mark ({low} bytes) must lie below the high-water \
+             mark ({high} bytes)"
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Servers: what is declared, and the binding of their listeners.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options::Options;
+use super::{Declaration, Network, NetworkCore};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::Listener;
+use crate::frame::Framing;
+use crate::handler::Handler;
+use crate::host::{Declaring, Port};
+use crate::port::{ListenOptions, SocketOptions};
+use crate::session::deadlines::Timeouts;
+use crate::session::queue::SendQueueLimits;
+
+/// One or several addresses: `"0.0.0.0:7777"`, a `SocketAddr`, `("localhost", 7777)`, or an array
+/// or vector of such.
+pub trait Addrs {
+    /// The addresses, names resolved.
+    ///
+    /// # Errors
+    /// One that can't be understood or resolved, by its text.
+    fn resolve(self) -> Result<Vec<SocketAddr>>;
+}
+
+fn resolve_one(text: &str, resolved: std::io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>> {
+    match resolved {
+        Ok(addrs) if !addrs.is_empty() => Ok(addrs),
+        Ok(_) => Err(Error::new(
+            ErrorKind::Address,
+            format!("\"{text}\" has no address"),
+        )),
+        Err(error) => {
+            let message = format!(
+                "\"{text}\" is not an address: give host:port, as in \"127.0.0.1:7777\" or \
+                 \"[::1]:7777\""
+            );
+            Err(Error::new(ErrorKind::Address, message).caused_by(error))
+        }
+    }
+}
+
+impl Addrs for &str {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        resolve_one(self, self.to_socket_addrs().map(Iterator::collect))
+    }
+}
+
+impl Addrs for String {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        self.as_str().resolve()
+    }
+}
+
+impl Addrs for &String {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        self.as_str().resolve()
+    }
+}
+
+impl Addrs for SocketAddr {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        Ok(vec![self])
+    }
+}
+
+impl Addrs for (&str, u16) {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        let text = format!("{}:{}", self.0, self.1);
+        resolve_one(&text, self.to_socket_addrs().map(Iterator::collect))
+    }
+}
+
+impl Addrs for (std::net::IpAddr, u16) {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        Ok(vec![self.into()])
+    }
+}
+
+impl<A: Addrs, const N: usize> Addrs for [A; N] {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        Vec::from(self).resolve()
+    }
+}
+
+impl<A: Addrs> Addrs for Vec<A> {
+    fn resolve(self) -> Result<Vec<SocketAddr>> {
+        let mut all = Vec::new();
+        for addrs in self {
+            all.extend(addrs.resolve()?);
+        }
+        if all.is_empty() {
+            let message = "the list of addresses is empty: give at least one host:port";
+            return Err(Error::new(ErrorKind::Address, message));
+        }
+        Ok(all)
+    }
+}
+
+/// Declares a server; [`Self::listen`] ends it. Everything but the address has a default.
+#[must_use = "the server is declared by .listen(address)"]
+#[derive(Debug)]
+pub struct ServerBuilder<'a, H: Handler> {
+    declaring: Declaring<'a>,
+    handler: H,
+    options: Options,
+}
+
+/// The options that servers and clients share, as builder methods.
+macro_rules! common_options {
+    () => {
+        /// The port that serves it: give several networks one port and they share its workers.
+        pub fn port(mut self, port: &Port) -> Self {
+            self.declaring.port = Some(port.clone());
+            self
+        }
+
+        /// A port of its own, named like the network, with so many workers.
+        pub fn workers(mut self, workers: usize) -> Self {
+            self.declaring.workers = Some(workers);
+            self
+        }
+
+        /// How the stream is cut into frames. Default: a little-endian u16 length that counts
+        /// itself, frames of at most 16 KiB.
+        pub fn framing(mut self, framing: Framing) -> Self {
+            self.options.framing = framing;
+            self
+        }
+
+        /// Handshake, idle, write-stall and linger timeouts.
+        pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+            self.options.timeouts = timeouts;
+            self
+        }
+
+        /// Closes a session that sends nothing for so long. Default: never.
+        pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+            self.options.timeouts.idle = Some(timeout);
+            self
+        }
+
+        /// Limits of each session's send queue, and what happens beyond.
+        pub fn send_queue(mut self, limits: SendQueueLimits) -> Self {
+            self.options.send_queue = limits;
+            self
+        }
+
+        /// Options of each connection's socket.
+        pub fn socket(mut self, options: SocketOptions) -> Self {
+            self.options.socket = options;
+            self
+        }
+
+        /// The most jobs that wait in a session's mailbox. Default: 1024.
+        pub fn mailbox_max(mut self, jobs: usize) -> Self {
+            self.options.mailbox_max = jobs;
+            self
+        }
+
+        /// The most frames of one session that one turn handles before others come. Default: 64.
+        pub fn frames_per_turn_max(mut self, frames: usize) -> Self {
+            self.options.frames_per_turn_max = frames;
+            self
+        }
+
+        /// How long a turn goes on taking frames before others come. Default: 1 ms.
+        pub fn turn_time_max(mut self, time: Duration) -> Self {
+            self.options.turn_time_max = time;
+            self
+        }
+    };
+}
+pub(super) use common_options;
+
+impl<'a, H: Handler> ServerBuilder<'a, H> {
+    pub(crate) fn new(declaring: Declaring<'a>, handler: H) -> Self {
+        let options = Options {
+            links: 0,
+            ..Options::default()
+        };
+        Self {
+            declaring,
+            handler,
+            options,
+        }
+    }
+
+    common_options!();
+
+    /// Closes a connection without a whole frame after so long. Default: 10 s.
+    pub fn handshake_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.options.timeouts.handshake = timeout;
+        self
+    }
+
+    /// The most sessions at once; further connections are closed and counted. Default: 16,384.
+    pub fn sessions_max(mut self, sessions: usize) -> Self {
+        self.options.sessions_max = sessions;
+        self
+    }
+
+    /// The most sessions from one address (an IPv6 address counts as its /64). Default: no limit.
+    pub fn sessions_per_ip_max(mut self, sessions: usize) -> Self {
+        self.options.sessions_per_ip_max = Some(sessions);
+        self
+    }
+
+    /// How many leading bits of an IPv6 address make one client. Default: 64.
+    pub fn ipv6_prefix_bits(mut self, bits: u8) -> Self {
+        self.options.ipv6_prefix_bits = bits;
+        self
+    }
+
+    /// Every connection begins with a PROXY protocol v2 header, from a balancer in front: the
+    /// client's address is taken from it. Without one the connection is closed. Default: off.
+    pub fn proxy_protocol(mut self, on: bool) -> Self {
+        self.options.proxy_protocol = on;
+        self
+    }
+
+    /// Backlog and dual stack of the listeners.
+    pub fn listen_options(mut self, options: ListenOptions) -> Self {
+        self.options.listen = options;
+        self
+    }
+
+    /// Ends the declaration: listens on these addresses once the host starts.
+    ///
+    /// # Errors
+    /// An address that can't be understood or resolved; an option that can't work; a name or an
+    /// address that another network has.
+    pub fn listen(mut self, addrs: impl Addrs) -> Result<Network<H>> {
+        let addrs = self.declaring.name_it(addrs.resolve())?;
+        self.declaring.refuse_taken(&addrs)?;
+        // What is set on the listener is inherited by what it accepts.
+        self.options.listen.socket = self.options.socket.clone();
+        let (name, index, port) = self.declaring.settle()?;
+        let network = Declaration {
+            name,
+            index,
+            handler: self.handler,
+            options: self.options,
+            port,
+            addrs,
+        }
+        .resolve()?;
+        self.declaring.declared(Arc::new(Arc::clone(&network.0)));
+        Ok(network)
+    }
+}
+
+impl<H: Handler> NetworkCore<H> {
+    /// Binds all listeners.
+    pub(super) fn bind_listeners(self: &Arc<Self>) -> Result<()> {
+        for &addr in &self.addrs {
+            let failed = |error: std::io::Error| {
+                let mend = match error.kind() {
+                    std::io::ErrorKind::AddrInUse => {
+                        "another program, or another network, listens there; stop it or take \
+                         another port"
+                    }
+                    std::io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+                    std::io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 need a privilege; take a higher one"
+                    }
+                    _ => "see the system's message",
+                };
+                let message = format!("network \"{}\" can't listen on {addr}: {mend}", self.name);
+                Error::new(ErrorKind::Listen, message).caused_by(error)
+            };
+            let backend = &self.port.backend;
+            let socket = backend.listen(addr, &self.options.listen).map_err(failed)?;
+            let local = backend.local_addr(&socket).map_err(failed)?;
+            let mut made = None;
+            self.port.table.insert(|token| {
+                let listener = Arc::new(Listener::new(token, Arc::clone(self), socket));
+                made = Some(Arc::clone(&listener));
+                listener
+            });
+            self.listeners.lock().extend(made);
+            self.local_addrs.lock().push(local);
+        }
+        Ok(())
+    }
+}

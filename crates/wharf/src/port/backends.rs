@@ -1,0 +1,143 @@
+//! Which backends there are, which work here, and which one a port gets.
+
+use std::io;
+use std::sync::Arc;
+
+use super::contract::Backend;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Whether a backend works on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackendReport {
+    /// Its name, as `WHARF_BACKEND` takes it.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Why it does not work here, and what to do; `None` if it works.
+    pub problem: Option<String>,
+    /// Whether `auto` takes it here.
+    pub is_default: bool,
+}
+
+/// The backends of this build, the preferred one first, each tried out.
+#[must_use]
+pub fn backends() -> Vec<BackendReport> {
+    let mut reports: Vec<_> = KNOWN
+        .iter()
+        .map(|known| BackendReport {
+            name: known.name,
+            about: known.about,
+            problem: (known.open)().err().map(|error| explain(&error)),
+            is_default: false,
+        })
+        .collect();
+    if let Some(first) = reports.iter_mut().find(|report| report.problem.is_none()) {
+        first.is_default = true;
+    }
+    reports
+}
+
+struct Known {
+    name: &'static str,
+    about: &'static str,
+    open: fn() -> io::Result<Arc<dyn Backend>>,
+}
+
+#[cfg(target_os = "linux")]
+const KNOWN: &[Known] = &[Known {
+    name: "epoll",
+    about: "Linux: one edge-triggered epoll instance shared by all workers of a port",
+    open: || Ok(Arc::new(super::epoll::Epoll::open()?)),
+}];
+
+#[cfg(not(target_os = "linux"))]
+const KNOWN: &[Known] = &[];
+
+/// The environment variable that forces a backend.
+const VARIABLE: &str = "WHARF_BACKEND";
+
+/// Opens the backend of a port: the one named, else the one of the environment, else the best.
+pub(crate) fn open(name: Option<&str>) -> Result<Arc<dyn Backend>> {
+    let from_env = std::env::var(VARIABLE)
+        .ok()
+        .filter(|value| !value.is_empty());
+    let (wanted, source) = match (name, &from_env) {
+        (Some(name), _) => (name, "the program"),
+        (None, Some(name)) => (name.as_str(), VARIABLE),
+        (None, None) => ("auto", "the default"),
+    };
+    if wanted != "auto" {
+        // An explicit choice is never changed silently.
+        let known = KNOWN.iter().find(|known| known.name == wanted);
+        let known = known.ok_or_else(|| unknown(wanted, source))?;
+        return (known.open)().map_err(|error| broken(known.name, &error));
+    }
+    let mut last = None;
+    for known in KNOWN {
+        match (known.open)() {
+            Ok(backend) => return Ok(backend),
+            Err(error) => {
+                tracing::warn!(backend = known.name, %error, "a backend does not work here");
+                last = Some(broken(known.name, &error));
+            }
+        }
+    }
+    let none = || {
+        Error::new(
+            ErrorKind::Backend,
+            "this build has no backend for this system",
+        )
+    };
+    Err(last.unwrap_or_else(none))
+}
+
+fn unknown(name: &str, source: &str) -> Error {
+    let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
+    let message = format!(
+        "unknown backend \"{name}\" (from {source}): this build has auto, {}",
+        names.join(", ")
+    );
+    Error::new(ErrorKind::Backend, message)
+}
+
+fn broken(name: &str, error: &io::Error) -> Error {
+    Error::new(
+        ErrorKind::Backend,
+        format!("backend \"{name}\" does not work here: {}", explain(error)),
+    )
+}
+
+fn explain(error: &io::Error) -> String {
+    // EMFILE and ENFILE have no kind of their own in std.
+    match error.raw_os_error() {
+        Some(23 | 24) => format!("{error}; raise the limit of open files (ulimit -n)"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_backend_is_named_with_the_known_ones() {
+        let error = open(Some("kqeue")).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend);
+        let text = error.to_string();
+        assert!(
+            text.contains("\"kqeue\"") && text.contains("auto"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn one_backend_is_the_default() {
+        let reports = backends();
+        assert_eq!(
+            reports.iter().filter(|report| report.is_default).count(),
+            1,
+            "{reports:?}"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! What the workers of a port share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::contract::{Backend, Bits, Token};
+use super::current;
+use super::served::Served;
+use super::table::Table;
+use super::timers::Timers;
+use super::worker::TurnCx;
+use crate::sched::{LaneSpec, RunQueue};
+use crate::stats::{Counter, Histogram, NetCounters};
+use crate::time::Time;
+
+/// How long a turn may keep what it sent to others before a sibling flushes it (R5).
+const RESCUE_AFTER: Duration = Duration::from_millis(1);
+/// Deadlines acted on between two turns.
+const TIMERS_PER_STEP: usize = 64;
+
+/// A port, as its workers, sessions and senders see it.
+pub(crate) struct PortCore {
+    pub(crate) name: String,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) table: Table<Arc<dyn Served>>,
+    pub(crate) queue: Mutex<RunQueue<Arc<dyn Served>>>,
+    timers: Mutex<Timers>,
+    /// The earliest deadline: looked at between turns without the lock.
+    due: AtomicU64,
+    quitting: AtomicBool,
+    /// One a worker, then one for all other threads. Set at start.
+    slots: OnceLock<Box<[WorkerSlot]>>,
+    /// Workers whose threads have not ended.
+    pub(crate) alive: AtomicUsize,
+    /// Who takes dirty lists from stuck workers, and whether its timer is set.
+    rescue: OnceLock<Token>,
+    watching: AtomicBool,
+}
+
+/// What one worker shows to the others. Aligned so that no two workers write to one cache line.
+#[repr(align(128))]
+pub(crate) struct WorkerSlot {
+    /// Sessions that got frames during the running turn and are not flushed yet (R5).
+    pub(crate) dirty: Mutex<Vec<Arc<dyn Served>>>,
+    /// When the running turn began; 0 between turns.
+    pub(crate) turn_since: AtomicU64,
+    pub(crate) turn_session: AtomicU64,
+    pub(crate) turn_network: AtomicUsize,
+    pub(crate) turns: Counter,
+    pub(crate) busy_nanos: Counter,
+    pub(crate) harvests: Counter,
+    pub(crate) parks: Counter,
+    pub(crate) port_work: Counter,
+    pub(crate) turn_time: Histogram,
+    pub(crate) turn_wait: Histogram,
+    nets: Box<[OnceLock<Box<NetCounters>>]>,
+}
+
+impl WorkerSlot {
+    fn new(networks: usize) -> Self {
+        Self {
+            dirty: Mutex::new(Vec::new()),
+            turn_since: AtomicU64::new(0),
+            turn_session: AtomicU64::new(0),
+            turn_network: AtomicUsize::new(0),
+            turns: Counter::default(),
+            busy_nanos: Counter::default(),
+            harvests: Counter::default(),
+            parks: Counter::default(),
+            port_work: Counter::default(),
+            turn_time: Histogram::new(),
+            turn_wait: Histogram::new(),
+            nets: (0..networks).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// This slot's counters of a network.
+    pub(crate) fn net(&self, network: usize) -> &NetCounters {
+        self.nets[network].get_or_init(Box::default)
+    }
+
+    /// The same, if anything was counted.
+    pub(crate) fn net_if_any(&self, network: usize) -> Option<&NetCounters> {
+        self.nets
+            .get(network)
+            .and_then(OnceLock::get)
+            .map(|counters| &**counters)
+    }
+}
+
+impl PortCore {
+    /// A port without workers.
+    pub(crate) fn new(name: String, backend: Arc<dyn Backend>, lanes: Vec<LaneSpec>) -> Self {
+        Self {
+            name,
+            backend,
+            table: Table::new(),
+            queue: Mutex::new(RunQueue::new(lanes)),
+            timers: Mutex::default(),
+            due: AtomicU64::new(Time::NEVER.as_nanos()),
+            quitting: AtomicBool::new(false),
+            slots: OnceLock::new(),
+            alive: AtomicUsize::new(0),
+            rescue: OnceLock::new(),
+            watching: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the slots, when the number of networks of the host is known.
+    pub(crate) fn prepare(self: &Arc<Self>, workers: usize, networks: usize) {
+        let rescue = Rescue(Arc::downgrade(self));
+        self.table.insert(|token| {
+            let _ = self.rescue.set(token);
+            Arc::new(rescue)
+        });
+        let slots = (0..=workers).map(|_| WorkerSlot::new(networks)).collect();
+        // A second call would be a second start, which the host refuses.
+        let _ = self.slots.set(slots);
+    }
+
+    /// The workers' slots, and last the one of all other threads. Empty before the start.
+    pub(crate) fn slots(&self) -> &[WorkerSlot] {
+        self.slots.get().map_or(&[], |slots| slots)
+    }
+
+    /// The moment, by this port's clock.
+    pub(crate) fn now(&self) -> Time {
+        self.backend.now()
+    }
+
+    /// Queues a turn: the caller has just moved the word to queued.
+    pub(crate) fn push_turn(&self, item: Arc<dyn Served>, now: Time) {
+        let lane = item.lane();
+        if self.queue.lock().push(lane, item, now) {
+            self.backend.wake();
+        }
+    }
+
+    /// Queues port work: the caller has just set the item's mark.
+    pub(crate) fn push_work(&self, item: Arc<dyn Served>) {
+        if self.queue.lock().push_work(item) {
+            self.backend.wake();
+        }
+    }
+
+    /// Has `timer` called on the token's tenant no later than `at`.
+    pub(crate) fn arm(&self, token: Token, at: Time) {
+        let change = {
+            let mut timers = self.timers.lock();
+            let change = timers.arm(token, at);
+            self.due
+                .store(timers.earliest().as_nanos(), Ordering::Relaxed);
+            change
+        };
+        if let Some(at) = change {
+            self.backend.set_timer(Some(at));
+        }
+    }
+
+    /// Forgets the token's deadline.
+    pub(crate) fn disarm(&self, token: Token) {
+        self.timers.lock().disarm(token);
+    }
+
+    /// Acts on deadlines that have passed, a bounded number; true if there were any.
+    pub(crate) fn run_due(&self, now: Time) -> bool {
+        if now.as_nanos() < self.due.load(Ordering::Relaxed) {
+            return false;
+        }
+        for _ in 0..TIMERS_PER_STEP {
+            let due = {
+                let mut timers = self.timers.lock();
+                let due = timers.take_due(now);
+                self.due
+                    .store(timers.earliest().as_nanos(), Ordering::Relaxed);
+                due
+            };
+            let Some(token) = due else { break };
+            if let Some(tenant) = self.table.find(token) {
+                tenant.timer(now);
+            }
+        }
+        true
+    }
+
+    /// The backend's timer fired: sets it to what is next.
+    pub(crate) fn timer_fired(&self) {
+        let next = self.timers.lock().fired();
+        if let Some(at) = next {
+            self.backend.set_timer(Some(at));
+        }
+    }
+
+    /// A worker's dirty list has its first entry: makes sure that a sibling looks if the turn gets
+    /// stuck (R5). With one worker there is no sibling.
+    pub(crate) fn watch_dirty(&self) {
+        if self.slots().len() > 2
+            && !self.watching.swap(true, Ordering::AcqRel)
+            && let Some(token) = self.rescue.get()
+        {
+            self.arm(*token, self.now() + RESCUE_AFTER * 2);
+        }
+    }
+
+    /// The counters of the calling thread for a network.
+    /// The flag says whether it is their only writer.
+    pub(crate) fn count_as_caller(&self, network: usize, count: impl FnOnce(&NetCounters, bool)) {
+        let slots = self.slots();
+        let own = current::worker_of(self);
+        let index = own.unwrap_or(slots.len().saturating_sub(1));
+        if let Some(slot) = slots.get(index) {
+            count(slot.net(network), own.is_some());
+        }
+    }
+
+    /// Tells the workers to end after the turn they are in.
+    pub(crate) fn quit(&self) {
+        self.quitting.store(true, Ordering::Release);
+        self.backend.wake();
+    }
+
+    /// Whether [`Self::quit`] was called.
+    pub(crate) fn is_quitting(&self) -> bool {
+        self.quitting.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for PortCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Port")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes the dirty list of a worker whose turn is stuck, so that frames sent to others do not wait
+/// for it (R5). A tenant of the table like any other, for the sake of its timer.
+struct Rescue(Weak<PortCore>);
+
+impl Served for Rescue {
+    fn ready(self: Arc<Self>, _: Bits, _: Time) {}
+
+    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {}
+
+    fn work(self: Arc<Self>, _: Time) {}
+
+    fn timer(self: Arc<Self>, now: Time) {
+        let Some(port) = self.0.upgrade() else { return };
+        // First the flag, then the lists: a turn that gathers in between watches for itself.
+        port.watching.store(false, Ordering::SeqCst);
+        let mut waiting = false;
+        for slot in port.slots() {
+            let since = slot.turn_since.load(Ordering::Relaxed);
+            let stuck = since != 0 && now.since(Time::from_nanos(since)) >= RESCUE_AFTER;
+            let mut dirty = slot.dirty.lock();
+            if stuck {
+                let taken = std::mem::take(&mut *dirty);
+                drop(dirty);
+                taken.into_iter().for_each(|item| port.push_work(item));
+            } else {
+                waiting |= !dirty.is_empty();
+            }
+        }
+        if waiting {
+            port.watch_dirty();
+        }
+    }
+
+    fn lane(&self) -> usize {
+        0
+    }
+
+    fn identity(&self) -> (u64, usize) {
+        (0, 0)
+    }
+
+    fn is_internal(&self) -> bool {
+        true
+    }
+
+    fn shutdown(self: Arc<Self>, _: bool) {}
+
+    fn discard(self: Arc<Self>) {}
+}

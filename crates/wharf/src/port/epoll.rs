@@ -1,0 +1,288 @@
+//! Linux: one edge-triggered epoll instance, shared by all workers of the port.
+//!
+//! Everything is registered once, for all edges, and never modified. The eventfd of `wake` and the
+//! timerfd sit in the same instance, edge-triggered too, so neither is ever read: each write and
+//! each expiry is a new edge.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Token, Wait};
+use super::socket::{Kind, Socket};
+use crate::time::Time;
+
+/// The backend.
+#[derive(Debug)]
+pub(crate) struct Epoll {
+    queue: OwnedFd,
+    wake: OwnedFd,
+    timer: OwnedFd,
+    started: Instant,
+}
+
+impl Epoll {
+    /// A new queue.
+    pub(crate) fn open() -> io::Result<Self> {
+        let queue = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(
+            &queue,
+            &wake,
+            epoll::EventData::new_u64(Token::WAKE.bits()),
+            edge,
+        )?;
+        epoll::add(
+            &queue,
+            &timer,
+            epoll::EventData::new_u64(Token::TIMER.bits()),
+            edge,
+        )?;
+        Ok(Self {
+            queue,
+            wake,
+            timer,
+            started: Instant::now(),
+        })
+    }
+}
+
+/// Room for the reports of one wait, on the stack of the worker that waits.
+const EVENTS: usize = 64;
+
+impl Backend for Epoll {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn now(&self) -> Time {
+        // One second ahead, so that "a while ago" never meets the clock's start.
+        Time::ZERO + (self.started.elapsed() + Duration::from_secs(1))
+    }
+
+    fn wait(&self, out: &mut Vec<Ready>, max: usize, how: Wait) -> io::Result<()> {
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let timeout = match how {
+            Wait::Poll => Some(&zero),
+            Wait::Block => None,
+        };
+        let mut events = [const { std::mem::MaybeUninit::uninit() }; EVENTS];
+        let room = &mut events[..max.clamp(1, EVENTS)];
+        let (events, _) = match epoll::wait(&self.queue, room, timeout) {
+            Ok(events) => events,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        out.extend(events.iter().map(|event| Ready {
+            token: Token::from_bits(event.data.u64()),
+            bits: bits_of(event.flags),
+        }));
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // Fails only when the counter is at its end: then an edge is pending anyway.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn set_timer(&self, at: Option<Time>) {
+        let after = match at {
+            // Zero would disarm it.
+            Some(at) => at.since(self.now()).max(Duration::from_nanos(1)),
+            None => Duration::ZERO,
+        };
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let value = Timespec::try_from(after).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        });
+        let spec = Itimerspec {
+            it_interval: zero,
+            it_value: value,
+        };
+        let set = rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec);
+        if let Err(error) = set {
+            tracing::error!(%error, "the port's timer could not be set: deadlines will be late");
+        }
+    }
+
+    fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
+        let socket = stream_socket(addr)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(!options.dual_stack)?;
+        }
+        // A restarted server must not wait out its former connections' TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        apply(&socket, &options.socket)?;
+        socket.bind(&addr.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        Ok(Socket(Kind::Os(socket)))
+    }
+
+    fn connect(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+        let socket = stream_socket(addr)?;
+        apply(&socket, options)?;
+        match socket.connect(&addr.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Socket(Kind::Os(socket)))
+    }
+
+    fn register(&self, token: Token, socket: &Socket) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(token.bits());
+        Ok(epoll::add(&self.queue, fd(socket)?, data, flags)?)
+    }
+
+    fn accept(
+        &self,
+        listener: &Socket,
+        _options: &SocketOptions,
+    ) -> io::Result<(Socket, SocketAddr)> {
+        let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+        let (socket, peer) = rustix::net::acceptfrom_with(fd(listener)?, flags)?;
+        let socket = socket2::Socket::from(socket);
+        // Linux clones the listener's options, TCP_NODELAY included, into what it accepts.
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok((Socket(Kind::Os(socket)), peer))
+    }
+
+    fn connect_result(&self, socket: &Socket) -> io::Result<()> {
+        let socket = os(socket)?;
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn recv(&self, socket: &Socket, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::recv(fd(socket)?, &mut *into, RecvFlags::empty()) {
+                Ok((_, n)) => return Ok(n),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn send(&self, socket: &Socket, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let fd = fd(socket)?;
+        loop {
+            let sent = match from {
+                [one] => rustix::net::send(fd, one, SendFlags::NOSIGNAL),
+                many => {
+                    let mut control = rustix::net::SendAncillaryBuffer::default();
+                    rustix::net::sendmsg(fd, many, &mut control, SendFlags::NOSIGNAL)
+                }
+            };
+            match sent {
+                Err(rustix::io::Errno::INTR) => {}
+                sent => return Ok(sent?),
+            }
+        }
+    }
+
+    fn shutdown_write(&self, socket: &Socket) {
+        // Fails only when the connection is gone.
+        let _ = os(socket).and_then(|socket| socket.shutdown(std::net::Shutdown::Write));
+    }
+
+    fn disconnect(&self, socket: &Socket) {
+        // connect(AF_UNSPEC) is Linux's way to reset a connection while its descriptor lives.
+        if let Ok(fd) = fd(socket)
+            && rustix::net::connect_unspec(fd).is_err()
+        {
+            let _ = SockRef::from(&fd).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn reset_on_close(&self, socket: &Socket) {
+        let _ = os(socket).and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
+    }
+
+    fn take_error(&self, socket: &Socket) -> Option<io::Error> {
+        os(socket)
+            .and_then(socket2::Socket::take_error)
+            .unwrap_or_else(Some)
+    }
+
+    fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {
+        os(socket)?
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// `EINPROGRESS`: std has no kind for it.
+const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
+fn os(socket: &Socket) -> io::Result<&socket2::Socket> {
+    socket
+        .os()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn fd(socket: &Socket) -> io::Result<std::os::fd::BorrowedFd<'_>> {
+    Ok(os(socket)?.as_fd())
+}
+
+fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn apply(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(after) = options.keepalive {
+        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(after))?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.recv_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+fn bits_of(flags: epoll::EventFlags) -> Bits {
+    let pairs = [
+        (epoll::EventFlags::IN, Bits::READ),
+        (epoll::EventFlags::OUT, Bits::WRITE),
+        (epoll::EventFlags::RDHUP, Bits::READ_HANGUP),
+        (epoll::EventFlags::HUP, Bits::HANGUP),
+        (epoll::EventFlags::ERR, Bits::ERROR),
+    ];
+    let set = pairs.into_iter().filter(|(flag, _)| flags.contains(*flag));
+    set.fold(Bits::default(), |bits, (_, bit)| bits.with(bit))
+}

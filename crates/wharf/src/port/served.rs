@@ -1,0 +1,43 @@
+//! What a port serves, as the port sees it: sessions, listeners, links. `flow/` implements it.
+
+use std::sync::Arc;
+
+use super::contract::Bits;
+use super::worker::TurnCx;
+use crate::time::Time;
+
+/// Something with a token, a place in a lane, and work to do.
+///
+/// Who calls what: [`Self::ready`] the worker that harvested, [`Self::turn`] the worker that picked
+/// it (one at a time, the word sees to it), [`Self::work`] any worker, [`Self::timer`] the worker
+/// that found its deadline passed.
+pub(crate) trait Served: Send + Sync + 'static {
+    /// The backend reported it: note the bits, queue a turn or flush if something is due.
+    fn ready(self: Arc<Self>, bits: Bits, now: Time);
+
+    /// Runs one turn. Ends with the word either idle or queued again, and pushed.
+    fn turn(self: Arc<Self>, cx: &mut TurnCx<'_>);
+
+    /// Port work: no user code, never blocks, a small budget (R6).
+    fn work(self: Arc<Self>, now: Time);
+
+    /// Its deadline has passed, or an earlier one that no longer holds: acts or arms again.
+    fn timer(self: Arc<Self>, now: Time);
+
+    /// The lane of its turns.
+    fn lane(&self) -> usize;
+
+    /// Who it is, for the watchdog: session id (0 for none) and network index.
+    fn identity(&self) -> (u64, usize);
+
+    /// Whether it belongs to the port itself and not to a network.
+    fn is_internal(&self) -> bool {
+        false
+    }
+
+    /// Its network or host stops: ends in good order, or at once.
+    fn shutdown(self: Arc<Self>, abort: bool);
+
+    /// The port has stopped and no worker is left: lets go of the socket and of user state.
+    fn discard(self: Arc<Self>);
+}

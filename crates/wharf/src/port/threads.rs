@@ -1,0 +1,81 @@
+//! Threads: their names, their priority and their cores.
+
+/// What a thread is given by the operating system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThreadSettings {
+    /// Unix nice value, -20 (first) to 19 (last).
+    pub(crate) nice: Option<i32>,
+    /// The cores it may run on; empty for all.
+    pub(crate) cores: Vec<usize>,
+}
+
+/// How many cores this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Applies the settings to the calling thread; returns what the system refused, in words.
+#[cfg(target_os = "linux")]
+pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
+    let mut refused = Vec::new();
+    if let Some(nice) = settings.nice
+        && let Err(error) = rustix::process::setpriority_process(None, nice)
+    {
+        refused.push(format!(
+            "nice {nice}: {error} (negative values need CAP_SYS_NICE)"
+        ));
+    }
+    if !settings.cores.is_empty() {
+        let mut set = rustix::thread::CpuSet::new();
+        for &core in &settings.cores {
+            if core < rustix::thread::CpuSet::MAX_CPU {
+                set.set(core);
+            }
+        }
+        if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+            refused.push(format!(
+                "cores {:?}: {error} (does this machine have them?)",
+                settings.cores
+            ));
+        }
+    }
+    refused
+}
+
+/// Applies the settings to the calling thread; returns what the system refused, in words.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
+    if *settings == ThreadSettings::default() {
+        return Vec::new();
+    }
+    vec!["thread priority and cores can't be set on this system yet".to_owned()]
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_told() {
+        let wrong = ThreadSettings {
+            nice: None,
+            cores: vec![1023],
+        };
+        let refused = std::thread::Builder::new()
+            .name("settings".into())
+            .spawn(move || apply(&wrong))
+            .unwrap()
+            .join()
+            .unwrap();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(refused[0].contains("cores [1023]"), "{refused:?}");
+        let fine = ThreadSettings {
+            nice: Some(5),
+            cores: vec![0],
+        };
+        let apply = std::thread::Builder::new()
+            .name("settings".into())
+            .spawn(move || apply(&fine));
+        assert_eq!(apply.unwrap().join().unwrap(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,280 @@
+//! The worker: pick, run one turn, flush what it sent to others, harvest when nothing is left.
+//!
+//! The loop is a step (R13). [`run`] drives one worker on a thread of its own; the simulator drives
+//! many on one thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::contract::{Ready, Token, Wait};
+use super::core::{PortCore, WorkerSlot};
+use super::current;
+use super::drive::{Drive, Step};
+use super::served::Served;
+use crate::sched::Picked;
+use crate::time::Time;
+
+/// Bytes of a worker's receive buffer: big enough that one recv empties most sockets, small enough
+/// to stay in the second-level cache.
+pub(crate) const RECV_BYTES: usize = 64 * 1024;
+/// Sessions that a turn flushes itself; a longer list is shared with the siblings as port work.
+const FLUSHED_INLINE: usize = 32;
+/// Emptied buffers that a worker keeps for the next partial frame.
+const SPARE_BUFFERS: usize = 8;
+/// The largest buffer worth keeping.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a turn works with: all of it belongs to the worker that runs it.
+pub(crate) struct TurnCx<'a> {
+    /// Bytes land here.
+    pub(crate) inbuf: &'a mut [u8],
+    /// Buffers for partial frames, so that a steady state allocates none.
+    pub(crate) spare: &'a mut Spare,
+    /// When the turn began, by the port's clock.
+    pub(crate) now: Time,
+    /// The port.
+    pub(crate) port: &'a Arc<PortCore>,
+    /// This worker's counters.
+    pub(crate) slot: &'a WorkerSlot,
+}
+
+impl TurnCx<'_> {
+    /// Flushes the sessions that this turn sent to so far.
+    pub(crate) fn flush_others(&self, now: Time) {
+        flush_dirty(self.port, self.slot, now);
+    }
+}
+
+/// A few emptied buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    /// An empty buffer.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Gives back a buffer that is no longer needed.
+    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < SPARE_BUFFERS && (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+/// A worker of a port.
+pub(crate) struct Worker {
+    port: Arc<PortCore>,
+    index: usize,
+    name: String,
+    inbuf: Box<[u8]>,
+    spare: Spare,
+    reports: Vec<Ready>,
+    now: Time,
+    spin: Duration,
+    parked: bool,
+    /// The lane slot of the turn that just ended, given back at the next pick.
+    ended: Option<usize>,
+}
+
+impl Worker {
+    /// Worker `index` of the port, which counts it from now on.
+    pub(crate) fn new(port: Arc<PortCore>, index: usize, spin: Duration) -> Self {
+        port.queue.lock().join();
+        port.alive.fetch_add(1, Ordering::AcqRel);
+        Self {
+            name: format!("{}-{index}", port.name),
+            now: port.now(),
+            index,
+            inbuf: vec![0; RECV_BYTES].into(),
+            spare: Spare::default(),
+            reports: Vec::with_capacity(64),
+            spin,
+            parked: false,
+            ended: None,
+            port,
+        }
+    }
+
+    /// The name of the thread that is to run it: what the kernel keeps is its first 15 bytes.
+    pub(crate) fn thread_name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {
+        let slot = &self.port.slots()[self.index];
+        let (session, network) = item.identity();
+        slot.turn_session.store(session, Ordering::Relaxed);
+        slot.turn_network.store(network, Ordering::Relaxed);
+        slot.turn_since
+            .store(self.now.as_nanos(), Ordering::Release);
+        let began = self.now;
+        let mut cx = TurnCx {
+            inbuf: &mut self.inbuf,
+            spare: &mut self.spare,
+            now: began,
+            port: &self.port,
+            slot,
+        };
+        item.turn(&mut cx);
+        flush_dirty(&self.port, slot, began);
+        self.now = self.port.now();
+        slot.turn_since.store(0, Ordering::Release);
+        let took = self.now.since(began);
+        slot.turns.add_own(1);
+        slot.busy_nanos.add_own(crate::time::nanos(took));
+        slot.turn_time.record_own(crate::time::nanos(took));
+        slot.turn_wait
+            .record_own(crate::time::nanos(began.since(queued_at)));
+        self.ended = Some(lane);
+    }
+
+    fn take_in(&mut self) {
+        self.now = self.port.now();
+        let mut timer = false;
+        for ready in self.reports.drain(..) {
+            match ready.token {
+                Token::WAKE => self.port.queue.lock().woken(),
+                Token::TIMER => timer = true,
+                token => {
+                    if let Some(tenant) = self.port.table.find(token) {
+                        tenant.ready(ready.bits, self.now);
+                    }
+                }
+            }
+        }
+        if timer {
+            self.port.run_due(self.now);
+            self.port.timer_fired();
+        }
+    }
+
+    /// Looks at the kernel without sleeping for as long as the port's `spin` says.
+    fn spin(&mut self, max: usize) -> std::io::Result<()> {
+        let until = self.port.now() + self.spin;
+        while self.reports.is_empty() && self.port.now() < until {
+            self.port.backend.wait(&mut self.reports, max, Wait::Poll)?;
+        }
+        Ok(())
+    }
+}
+
+/// Flushes the worker's dirty list: a short one here, a long one with the siblings' help.
+fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
+    let mut dirty = slot.dirty.lock();
+    if dirty.is_empty() {
+        return;
+    }
+    let mut taken = std::mem::take(&mut *dirty);
+    drop(dirty);
+    let alone = port.slots().len() <= 2;
+    for (index, item) in taken.drain(..).enumerate() {
+        if alone || index < FLUSHED_INLINE {
+            item.work(now);
+        } else {
+            port.push_work(item);
+        }
+    }
+    // The list keeps its room, unless it was a rare giant.
+    let mut dirty = slot.dirty.lock();
+    if dirty.is_empty() && dirty.capacity() < taken.capacity() && taken.capacity() <= 4096 {
+        *dirty = taken;
+    }
+}
+
+impl Drive for Worker {
+    fn step(&mut self) -> Step {
+        current::enter(&self.port, self.index);
+        let (picked, wake) = {
+            let mut queue = self.port.queue.lock();
+            if let Some(lane) = self.ended.take() {
+                queue.turn_ended(lane);
+            }
+            if self.port.is_quitting() {
+                queue.leave();
+                (None, true)
+            } else {
+                let (picked, wake) = queue.pick();
+                (Some(picked), wake)
+            }
+        };
+        if wake {
+            // With the last worker gone the wake is for nobody, and harmless.
+            self.port.backend.wake();
+        }
+        match picked {
+            None => Step::Quit,
+            Some(Picked::Work(item)) => {
+                self.port.slots()[self.index].port_work.add_own(1);
+                item.work(self.now);
+                Step::Ran
+            }
+            Some(Picked::Turn(lane, item, queued_at)) => {
+                self.turn(lane, item, queued_at);
+                self.port.run_due(self.now);
+                Step::Ran
+            }
+            Some(Picked::Poll(max)) => Step::Harvest {
+                max,
+                how: Wait::Poll,
+            },
+            Some(Picked::Park(max)) => {
+                self.parked = true;
+                Step::Harvest {
+                    max,
+                    how: Wait::Block,
+                }
+            }
+        }
+    }
+
+    fn harvest(&mut self, max: usize, how: Wait) {
+        current::enter(&self.port, self.index);
+        let slot = &self.port.slots()[self.index];
+        slot.harvests.add_own(1);
+        let blocking = how == Wait::Block;
+        let mut waited = Ok(());
+        if blocking {
+            slot.parks.add_own(1);
+            if self.spin > Duration::ZERO {
+                waited = self.spin(max);
+            }
+        }
+        if waited.is_ok() && self.reports.is_empty() {
+            waited = self.port.backend.wait(&mut self.reports, max, how);
+        }
+        if std::mem::take(&mut self.parked) {
+            self.port.queue.lock().unpark();
+        }
+        if let Err(error) = waited {
+            tracing::error!(port = %self.port.name, %error, "the port's kernel queue broke: stopping it");
+            self.port.quit();
+        }
+        self.take_in();
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.port.alive.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Drives a worker on the calling thread until its port quits.
+pub(crate) fn run(mut worker: Worker) {
+    loop {
+        match worker.step() {
+            Step::Ran => {}
+            Step::Harvest { max, how } => worker.harvest(max, how),
+            Step::Quit => break,
+        }
+    }
+    current::leave();
+}

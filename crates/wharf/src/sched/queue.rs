@@ -1,0 +1,180 @@
+//! The run queue of a port: port work, lanes, and the wake chain (R1, R2, R10) as plain state.
+//!
+//! The owner keeps it behind one lock and acts on what the methods return. Under the lock "publish
+//! parked, look again" and "push, look for parked" can't cross, which is all that R1 asks for.
+//!
+//! A worker is in a turn, *searching* (awake, looking for a turn), or *parked* (in the kernel's
+//! wait, or about to enter it). A posted wake that nobody has harvested yet counts as a searcher:
+//! whoever harvests it must look. So there is no lost wake-up as long as this holds whenever the
+//! lock is free: *eligible work and a parked worker imply a searcher or a posted wake.*
+
+use std::collections::VecDeque;
+
+use super::lanes::{LaneSpec, Lanes};
+use crate::time::Time;
+
+/// Turns between two looks at the kernel when there is more than one lane (R10).
+const TURNS_PER_HARVEST: usize = 8;
+/// The most reports one harvest takes.
+const HARVEST_MAX: usize = 64;
+
+/// What a worker does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Picked<T> {
+    /// Port work: a flush, an accept; no user code and no lane slot (R6).
+    Work(T),
+    /// A turn, in this lane, queued at that moment.
+    Turn(usize, T, Time),
+    /// Look at the kernel first, without waiting: what is queued has had its round.
+    Poll(usize),
+    /// Nothing to do: the worker is parked now; wait for at most so many reports.
+    Park(usize),
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct RunQueue<T> {
+    work: VecDeque<T>,
+    lanes: Lanes<T>,
+    parked: usize,
+    searching: usize,
+    wake_posted: bool,
+    /// Turns left until the next harvest.
+    round: usize,
+    /// A harvest was taken in: what is queued at the next pick is the round.
+    harvested: bool,
+}
+
+impl<T> RunQueue<T> {
+    /// For a port with these lanes, highest first. Workers join with [`Self::join`].
+    pub(crate) fn new(lanes: Vec<LaneSpec>) -> Self {
+        Self {
+            work: VecDeque::new(),
+            lanes: Lanes::new(lanes),
+            parked: 0,
+            searching: 0,
+            wake_posted: false,
+            round: 0,
+            harvested: false,
+        }
+    }
+
+    /// One more worker, searching.
+    pub(crate) fn join(&mut self) {
+        self.searching += 1;
+    }
+
+    /// A searching worker leaves for good.
+    pub(crate) fn leave(&mut self) {
+        self.searching -= 1;
+    }
+
+    /// Queues a turn. True: the caller posts a wake.
+    #[must_use]
+    pub(crate) fn push(&mut self, lane: usize, item: T, now: Time) -> bool {
+        self.lanes.push(lane, item, now);
+        self.wants_wake()
+    }
+
+    /// Queues port work. True: the caller posts a wake.
+    #[must_use]
+    pub(crate) fn push_work(&mut self, item: T) -> bool {
+        self.work.push_back(item);
+        self.wants_wake()
+    }
+
+    /// Something to do, somebody parked, and nobody on the way to see it: post one wake.
+    fn wants_wake(&mut self) -> bool {
+        let wake =
+            self.has_eligible() && self.parked > 0 && self.searching == 0 && !self.wake_posted;
+        self.wake_posted |= wake;
+        wake
+    }
+
+    fn has_eligible(&self) -> bool {
+        !self.work.is_empty() || self.lanes.has_eligible()
+    }
+
+    /// What the searching worker does next, and whether it posts a wake first (R1): when it takes
+    /// something and leaves something, a parked sibling must come and search.
+    pub(crate) fn pick(&mut self) -> (Picked<T>, bool) {
+        if let Some(item) = self.work.pop_front() {
+            // Port work is short and never blocks, but a sibling may help with a long list.
+            self.searching -= 1;
+            let wake = self.wants_wake();
+            self.searching += 1;
+            return (Picked::Work(item), wake);
+        }
+        if !self.lanes.has_eligible() {
+            return (self.park(), false);
+        }
+        if std::mem::take(&mut self.harvested) {
+            self.round = self.round_len();
+        }
+        if self.round == 0 {
+            self.harvested = true;
+            return (Picked::Poll(HARVEST_MAX), false);
+        }
+        match self.lanes.pick() {
+            Some((lane, item, queued_at)) => {
+                self.round -= 1;
+                self.searching -= 1;
+                let wake = self.wants_wake();
+                (Picked::Turn(lane, item, queued_at), wake)
+            }
+            None => (self.park(), false),
+        }
+    }
+
+    fn park(&mut self) -> Picked<T> {
+        self.searching -= 1;
+        // Few reports while a sibling could take its own; a batch when all others are busy (R10).
+        let siblings_parked = self.parked > 0;
+        self.parked += 1;
+        Picked::Park(if siblings_parked { 1 } else { HARVEST_MAX })
+    }
+
+    /// One round: what is queued now, so that a session which queues itself again after its budget
+    /// can't keep the others' readiness in the kernel; less when lanes compete.
+    fn round_len(&self) -> usize {
+        let queued = self.lanes.queued().max(1);
+        if self.lanes.count() > 1 {
+            queued.min(TURNS_PER_HARVEST)
+        } else {
+            queued
+        }
+    }
+
+    /// A parked worker's wait returned; it searches now.
+    pub(crate) fn unpark(&mut self) {
+        self.parked -= 1;
+        self.searching += 1;
+        self.harvested = true;
+    }
+
+    /// A harvest brought the wake token: the next push may post one again (R2).
+    pub(crate) fn woken(&mut self) {
+        self.wake_posted = false;
+    }
+
+    /// A turn ended: its slot is free and its worker searches again.
+    pub(crate) fn turn_ended(&mut self, lane: usize) {
+        self.lanes.release(lane);
+        self.searching += 1;
+    }
+
+    /// Sessions queued for a turn.
+    pub(crate) fn queued(&self) -> usize {
+        self.lanes.queued()
+    }
+
+    /// Takes all that is queued, when the port has stopped.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        let mut rest: Vec<T> = self.work.drain(..).collect();
+        while let Some((lane, item, _)) = self.lanes.pick() {
+            self.lanes.release(lane);
+            rest.push(item);
+        }
+        rest
+    }
+}

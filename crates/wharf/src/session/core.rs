@@ -1,0 +1,255 @@
+//! What a session is made of. `flow/` moves it along; `session/mod.rs` is its handle.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::deadlines::Deadlines;
+use super::queue::{CloseHow, Entry, SendQueue};
+use super::word::{self, Word};
+use super::{Job, SessionId};
+use crate::error::CloseReason;
+use crate::handler::Handler;
+use crate::network::{Link, NetworkCore};
+use crate::port::{Served, Socket, Token};
+use crate::time::Time;
+
+/// A session. The word says who may lock what: the holder of the turn right `turn`, the holder of
+/// the flush right `flush`; both locks are therefore never waited for. `out` and `mailbox` are
+/// short critical sections without a system call inside.
+pub(crate) struct SessionCore<H: Handler> {
+    pub(crate) id: SessionId,
+    pub(crate) token: Token,
+    pub(crate) net: Arc<NetworkCore<H>>,
+    /// The client link that this connection serves.
+    pub(crate) link: Option<Arc<Link<H>>>,
+    pub(crate) word: Word,
+    pub(crate) turn: Mutex<TurnState<H::State>>,
+    pub(crate) flush: Mutex<FlushState>,
+    pub(crate) out: Mutex<SendQueue>,
+    /// Mirror of `out`'s byte count, for looks without the lock.
+    pub(crate) queued_bytes: AtomicUsize,
+    pub(crate) mailbox: Mutex<Mailbox<H>>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) counts: SessionCounts,
+    pub(crate) peer: SocketAddr,
+    /// The client behind a balancer, from its PROXY header.
+    pub(crate) proxied: OnceLock<Box<SocketAddr>>,
+}
+
+/// Jobs posted and not run.
+pub(crate) struct Mailbox<H: Handler> {
+    pub(crate) jobs: VecDeque<Job<H>>,
+    pub(crate) closed: bool,
+}
+
+/// What a session has moved; written by the holder of the turn (in) or flush right (out) alone.
+#[derive(Debug, Default)]
+pub(crate) struct SessionCounts {
+    pub(crate) frames_in: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) frames_out: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Our connect is under way.
+    Connecting,
+    /// The PROXY header has not come whole.
+    Preamble,
+    /// `on_open` is next.
+    Opening,
+    /// Serving frames.
+    Open,
+    /// Callbacks are over; flushing, then waiting for the peer's end.
+    Linger,
+    /// The socket is closed.
+    Closed,
+}
+
+/// What the holder of the turn right may touch.
+pub(crate) struct TurnState<S> {
+    pub(crate) phase: Phase,
+    pub(crate) socket: Option<Arc<Socket>>,
+    pub(crate) state: Option<S>,
+    /// Bytes received and not decoded: a partial frame, or what a budget left.
+    pub(crate) partial: Vec<u8>,
+    /// How many of them the framing has seen without finding an end.
+    pub(crate) seen: usize,
+    /// Counted among the sessions of its address.
+    pub(crate) admitted: bool,
+    /// The peer's end of stream was read.
+    pub(crate) eof: bool,
+    /// Our end of stream was sent.
+    pub(crate) fin_sent: bool,
+    /// Bytes read and thrown away after the close.
+    pub(crate) discarded: usize,
+}
+
+/// What the holder of the flush right may touch.
+#[derive(Default)]
+pub(crate) struct FlushState {
+    pub(crate) socket: Option<Arc<Socket>>,
+    /// Taken from the queue and not written whole.
+    pub(crate) entries: VecDeque<Entry>,
+    /// Bytes of the first entry that are written.
+    pub(crate) skip: usize,
+}
+
+/// Adds to a counter whose only writer is the holder of a right.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+}
+
+impl<H: Handler> SessionCore<H> {
+    /// A session around a connected or connecting socket; nobody has queued it yet.
+    pub(crate) fn new(
+        token: Token,
+        net: Arc<NetworkCore<H>>,
+        link: Option<Arc<Link<H>>>,
+        socket: Socket,
+        peer: SocketAddr,
+        phase: Phase,
+    ) -> Self {
+        let socket = Arc::new(socket);
+        let bits = match phase {
+            Phase::Connecting => word::CONNECTING,
+            _ => word::START | word::WRITABLE,
+        };
+        Self {
+            id: SessionId::next(),
+            token,
+            net,
+            link,
+            word: Word::new(bits),
+            turn: Mutex::new(TurnState {
+                phase,
+                socket: Some(Arc::clone(&socket)),
+                state: None,
+                partial: Vec::new(),
+                seen: 0,
+                admitted: phase == Phase::Opening,
+                eof: false,
+                fin_sent: false,
+                discarded: 0,
+            }),
+            flush: Mutex::new(FlushState {
+                socket: Some(socket),
+                ..FlushState::default()
+            }),
+            out: Mutex::default(),
+            queued_bytes: AtomicUsize::new(0),
+            mailbox: Mutex::new(Mailbox {
+                jobs: VecDeque::new(),
+                closed: false,
+            }),
+            deadlines: Deadlines::default(),
+            counts: SessionCounts::default(),
+            peer,
+            proxied: OnceLock::new(),
+        }
+    }
+
+    /// The peer, as the user means it: behind a balancer, the client.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.proxied.get().map_or(self.peer, |addr| **addr)
+    }
+
+    /// Reasons appear: queues a turn if they make one due.
+    pub(crate) fn raise(self: &Arc<Self>, reasons: u32, now: Time) {
+        if self.word.raise(reasons) {
+            self.net.port.push_turn(self.as_served(), now);
+        }
+    }
+
+    pub(crate) fn as_served(self: &Arc<Self>) -> Arc<dyn Served> {
+        Arc::<Self>::clone(self)
+    }
+
+    /// Asks for the close; only the owner, in its turn, carries it out (R8).
+    pub(crate) fn close(self: &Arc<Self>, how: CloseHow, reason: CloseReason) {
+        let mut bits = word::CLOSING;
+        {
+            let mut out = self.out.lock();
+            if !out.close(how, reason) {
+                return;
+            }
+            self.word.mark(word::SHUT);
+            if how == CloseHow::Abort {
+                self.word.mark(word::ABORTED);
+                bits |= word::TIMER;
+            }
+        }
+        if how == CloseHow::Abort {
+            self.break_connection();
+        }
+        self.raise(bits, self.net.port.now());
+    }
+
+    /// Breaks the connection at once if the flush right is free; its holder sees the mark otherwise.
+    /// The descriptor stays: a turn that reads from it right now must not meet a stranger's.
+    fn break_connection(&self) {
+        if let Some(flush) = self.flush.try_lock()
+            && let Some(socket) = &flush.socket
+        {
+            self.net.port.backend.disconnect(socket);
+        }
+    }
+
+    /// One more or one less pause guard. The bit moves under the queue's lock, so that it agrees
+    /// with the count whatever the threads do.
+    pub(crate) fn pause(self: &Arc<Self>, more: bool) {
+        let resumed = {
+            let mut out = self.out.lock();
+            if more {
+                out.pauses += 1;
+                self.word.mark(word::PAUSED);
+                false
+            } else {
+                out.pauses -= 1;
+                out.pauses == 0 && self.word.lower(word::PAUSED)
+            }
+        };
+        if resumed {
+            self.net
+                .port
+                .push_turn(self.as_served(), self.net.port.now());
+        }
+    }
+
+    /// The close that was asked for.
+    pub(crate) fn closing(&self) -> Option<(CloseHow, CloseReason)> {
+        self.out.lock().closing().cloned()
+    }
+
+    /// Whether reading is held back by a guard or by the own send queue.
+    pub(crate) fn reading_blocked(&self) -> bool {
+        self.word.has(word::PAUSED | word::CHOKED)
+    }
+
+    /// Makes the next look at the deadlines happen no later than they ask.
+    pub(crate) fn arm_deadlines(&self, now: Time) {
+        let next = match self.deadlines.look(&self.net.options.timeouts, now) {
+            Ok(_) => now,
+            Err(next) => next,
+        };
+        if next != Time::NEVER {
+            self.net.port.arm(self.token, next);
+        }
+    }
+}
+
+impl<H: Handler> std::fmt::Debug for SessionCore<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("network", &self.net.name)
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}

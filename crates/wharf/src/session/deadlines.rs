@@ -1,0 +1,187 @@
+//! The deadlines of a session: stamps that the hot path writes, and one look that compares them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::CloseReason;
+use crate::time::Time;
+
+/// Timeouts of a session; `None` switches one off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the accept to the first whole frame. Default for servers: 10 s; for clients: none.
+    pub handshake: Option<Duration>,
+    /// Between two bytes received. Default: none.
+    pub idle: Option<Duration>,
+    /// How long a peer may take nothing while frames wait for it. Default: 30 s.
+    pub write_stall: Option<Duration>,
+    /// How long a graceful close waits for the flush and for the peer's end. Default: 5 s.
+    pub linger: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Some(Duration::from_secs(10)),
+            idle: None,
+            write_stall: Some(Duration::from_secs(30)),
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a passed deadline asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Close the session: its peer is silent or stuck.
+    Close(CloseReason),
+    /// The owner's business: the connect took too long, or the linger ends.
+    Owner,
+}
+
+/// The stamps. Zero means "not set".
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// End of the current phase: connect, handshake or linger.
+    phase: AtomicU64,
+    /// Whether the phase's end is the owner's business (1) or a handshake timeout (0).
+    owner: std::sync::atomic::AtomicBool,
+    last_in: AtomicU64,
+    stalled_since: AtomicU64,
+}
+
+impl Deadlines {
+    /// The handshake must end by `at`.
+    pub(crate) fn handshake_by(&self, at: Option<Time>) {
+        self.owner.store(false, Ordering::Relaxed);
+        self.phase
+            .store(at.map_or(0, Time::as_nanos), Ordering::Release);
+    }
+
+    /// The owner wants a turn at `at`.
+    pub(crate) fn owner_at(&self, at: Time) {
+        self.owner.store(true, Ordering::Relaxed);
+        self.phase.store(at.as_nanos(), Ordering::Release);
+    }
+
+    /// The first frame came: the handshake ended in time.
+    pub(crate) fn first_frame(&self) {
+        if self.phase.load(Ordering::Relaxed) != 0 && !self.owner.load(Ordering::Relaxed) {
+            self.phase.store(0, Ordering::Release);
+        }
+    }
+
+    /// Bytes came.
+    pub(crate) fn heard(&self, now: Time) {
+        self.last_in.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// When bytes came last.
+    pub(crate) fn last_heard(&self) -> Time {
+        Time::from_nanos(self.last_in.load(Ordering::Relaxed))
+    }
+
+    /// The socket takes no more; true if it did until now.
+    pub(crate) fn stalled(&self, now: Time) -> bool {
+        self.stalled_since
+            .compare_exchange(0, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The socket took something.
+    pub(crate) fn unstalled(&self) {
+        if self.stalled_since.load(Ordering::Relaxed) != 0 {
+            self.stalled_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// What is due, or else the next moment to look; [`Time::NEVER`] if nothing can become due.
+    pub(crate) fn look(&self, timeouts: &Timeouts, now: Time) -> Result<Due, Time> {
+        let mut next = Time::NEVER;
+        let mut passed = |at: Time| {
+            next = next.min(at);
+            at <= now
+        };
+        let phase = self.phase.load(Ordering::Acquire);
+        let owner = self.owner.load(Ordering::Relaxed);
+        if phase != 0 {
+            let over = passed(Time::from_nanos(phase));
+            if owner {
+                // Connecting or saying goodbye: nothing else counts.
+                return if over { Ok(Due::Owner) } else { Err(next) };
+            }
+            if over {
+                return Ok(Due::Close(CloseReason::HandshakeTimeout));
+            }
+        }
+        let stalled = self.stalled_since.load(Ordering::Relaxed);
+        if let Some(limit) = timeouts.write_stall
+            && stalled != 0
+            && passed(Time::from_nanos(stalled) + limit)
+        {
+            return Ok(Due::Close(CloseReason::WriteStalled));
+        }
+        if let Some(limit) = timeouts.idle
+            && passed(self.last_heard() + limit)
+        {
+            return Ok(Due::Close(CloseReason::IdleTimeout));
+        }
+        Err(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_earliest_passed_deadline_is_named() {
+        let timeouts = Timeouts {
+            idle: Some(SECOND * 4),
+            ..Timeouts::default()
+        };
+        let start = Time::ZERO + SECOND;
+        let deadlines = Deadlines::default();
+        deadlines.heard(start);
+        deadlines.handshake_by(Some(start + SECOND * 2));
+        assert_eq!(deadlines.look(&timeouts, start), Err(start + SECOND * 2));
+        let late = deadlines.look(&timeouts, start + SECOND * 2);
+        assert_eq!(late, Ok(Due::Close(CloseReason::HandshakeTimeout)));
+        deadlines.first_frame();
+        assert_eq!(
+            deadlines.look(&timeouts, start + SECOND * 2),
+            Err(start + SECOND * 4)
+        );
+        deadlines.heard(start + SECOND * 3);
+        assert_eq!(
+            deadlines.look(&timeouts, start + SECOND * 4),
+            Err(start + SECOND * 7)
+        );
+        let idle = deadlines.look(&timeouts, start + SECOND * 7);
+        assert_eq!(idle, Ok(Due::Close(CloseReason::IdleTimeout)));
+    }
+
+    #[test]
+    fn a_stall_is_counted_from_its_first_moment() {
+        let timeouts = Timeouts {
+            write_stall: Some(SECOND),
+            ..Timeouts::default()
+        };
+        let deadlines = Deadlines::default();
+        let start = Time::ZERO + SECOND;
+        assert!(deadlines.stalled(start));
+        assert!(
+            !deadlines.stalled(start + SECOND / 2),
+            "still the same stall"
+        );
+        assert_eq!(deadlines.look(&timeouts, start), Err(start + SECOND));
+        let due = deadlines.look(&timeouts, start + SECOND);
+        assert_eq!(due, Ok(Due::Close(CloseReason::WriteStalled)));
+        deadlines.unstalled();
+        assert_eq!(deadlines.look(&timeouts, start + SECOND), Err(Time::NEVER));
+        deadlines.owner_at(start);
+        assert_eq!(deadlines.look(&timeouts, start), Ok(Due::Owner));
+    }
+}

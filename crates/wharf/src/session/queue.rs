@@ -1,0 +1,311 @@
+//! The send queue of a session: bounded in bytes and frames, with a named policy when full.
+//!
+//! Pure: it holds frames and counts them; the flush takes them out. What the flush has taken but
+//! not written yet still counts, so a limit is a limit on memory and not on a list.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::error::{CloseReason, SendError};
+
+/// What happens to a frame that the send queue has no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The session is closed with [`CloseReason::SendQueueFull`]: a reader that slow is gone.
+    #[default]
+    Close,
+    /// The new frame is dropped and counted; the sender is told [`SendError::Dropped`].
+    DropNew,
+    /// The oldest frames that are not being written are dropped and counted until it fits.
+    DropOld,
+    /// The sender is told [`SendError::Full`]; nothing else happens.
+    Error,
+}
+
+/// Limits of a send queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendQueueLimits {
+    /// The most bytes it holds. Default: 256 KiB.
+    pub bytes_max: usize,
+    /// The most frames it holds. Default: 4096.
+    pub frames_max: usize,
+    /// What happens beyond. Default: [`WhenFull::Close`].
+    pub when_full: WhenFull,
+    /// From this many bytes on, the session's own input is not read. Default: half of `bytes_max`.
+    pub high_water_bytes: Option<usize>,
+    /// Down to this many bytes, it is read again. Default: a quarter of `bytes_max`.
+    pub low_water_bytes: Option<usize>,
+}
+
+impl Default for SendQueueLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 256 * 1024,
+            frames_max: 4096,
+            when_full: WhenFull::default(),
+            high_water_bytes: None,
+            low_water_bytes: None,
+        }
+    }
+}
+
+impl SendQueueLimits {
+    /// The high-water mark in force.
+    #[must_use]
+    pub fn high_water(&self) -> usize {
+        self.high_water_bytes.unwrap_or(self.bytes_max / 2).max(1)
+    }
+
+    /// The low-water mark in force.
+    #[must_use]
+    pub fn low_water(&self) -> usize {
+        self.low_water_bytes
+            .unwrap_or(self.bytes_max / 4)
+            .min(self.high_water() - 1)
+    }
+}
+
+/// One or more whole frames that are written together.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) bytes: Bytes,
+    pub(crate) frames: u32,
+}
+
+/// How a session is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseHow {
+    /// Flush, end our stream, wait for the peer's end.
+    Graceful,
+    /// Now, with a reset.
+    Abort,
+}
+
+/// What [`SendQueue::push`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// Frames that made room for it.
+    pub(crate) dropped: u32,
+    /// The queue is at or above its high-water mark now.
+    pub(crate) high: bool,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    entries: VecDeque<Entry>,
+    /// Bytes and frames accepted and not written, those in the flush's hands included.
+    bytes: usize,
+    frames: usize,
+    /// Set once: no frame is accepted any more.
+    closing: Option<(CloseHow, CloseReason)>,
+    /// Pause guards alive. Kept here for the lock: see `SessionCore::pause`.
+    pub(crate) pauses: u32,
+}
+
+/// Entries' room that an empty queue keeps.
+const KEPT_ENTRIES: usize = 4;
+
+impl SendQueue {
+    /// Appends an entry, or applies the full-policy. `extra` are bytes that the sender's own turn
+    /// has built and not handed over yet: they count as queued.
+    pub(crate) fn push(
+        &mut self,
+        entry: Entry,
+        limits: &SendQueueLimits,
+        extra: usize,
+    ) -> Result<Pushed, SendError> {
+        if self.closing.is_some() {
+            return Err(SendError::Closed);
+        }
+        let mut dropped = 0;
+        while self.is_over(&entry, limits, extra) {
+            match limits.when_full {
+                WhenFull::Close | WhenFull::Error => return Err(SendError::Full),
+                WhenFull::DropNew => return Err(SendError::Dropped),
+                WhenFull::DropOld => match self.entries.pop_front() {
+                    Some(old) => {
+                        self.written(old.bytes.len(), old.frames as usize);
+                        dropped += old.frames;
+                    }
+                    // Larger than the whole queue, or all room is in the flush's hands.
+                    None => return Err(SendError::Dropped),
+                },
+            }
+        }
+        self.push_taken(entry);
+        Ok(Pushed {
+            dropped,
+            high: self.bytes >= limits.high_water(),
+        })
+    }
+
+    fn is_over(&self, entry: &Entry, limits: &SendQueueLimits, extra: usize) -> bool {
+        self.bytes + extra + entry.bytes.len() > limits.bytes_max
+            || self.frames + entry.frames as usize > limits.frames_max
+    }
+
+    /// Appends what was accepted before: no limit applies, and no close refuses it.
+    pub(crate) fn push_taken(&mut self, entry: Entry) {
+        self.account(entry.bytes.len(), entry.frames as usize);
+        self.entries.push_back(entry);
+    }
+
+    /// Counts bytes that went past the queue into the flush's hands.
+    pub(crate) fn account(&mut self, bytes: usize, frames: usize) {
+        self.bytes += bytes;
+        self.frames += frames;
+    }
+
+    /// Moves at most `max` entries to `into`.
+    pub(crate) fn take(&mut self, into: &mut VecDeque<Entry>, max: usize) {
+        let count = self.entries.len().min(max);
+        into.extend(self.entries.drain(..count));
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// These bytes and frames are written, or dropped.
+    pub(crate) fn written(&mut self, bytes: usize, frames: usize) {
+        debug_assert!(self.bytes >= bytes && self.frames >= frames);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.frames = self.frames.saturating_sub(frames);
+    }
+
+    /// Drops all that is queued; returns how many frames were lost with it.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Bytes accepted and not written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Frames accepted and not written.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Whether there is nothing for the flush to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Asks for a close. The first reason stays; an abort overrules a graceful close. True if it
+    /// changed anything.
+    pub(crate) fn close(&mut self, how: CloseHow, reason: CloseReason) -> bool {
+        match &mut self.closing {
+            None => self.closing = Some((how, reason)),
+            Some((was @ CloseHow::Graceful, _)) if how == CloseHow::Abort => *was = how,
+            Some(_) => return false,
+        }
+        true
+    }
+
+    /// The close that was asked for.
+    pub(crate) fn closing(&self) -> Option<&(CloseHow, CloseReason)> {
+        self.closing.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bytes: &[u8]) -> Entry {
+        Entry {
+            bytes: Bytes::copy_from_slice(bytes),
+            frames: 1,
+        }
+    }
+
+    fn limits(when_full: WhenFull) -> SendQueueLimits {
+        SendQueueLimits {
+            bytes_max: 8,
+            frames_max: 3,
+            when_full,
+            ..SendQueueLimits::default()
+        }
+    }
+
+    #[test]
+    fn each_policy_does_what_its_name_says() {
+        for (policy, error) in [
+            (WhenFull::Close, SendError::Full),
+            (WhenFull::Error, SendError::Full),
+            (WhenFull::DropNew, SendError::Dropped),
+        ] {
+            let mut queue = SendQueue::default();
+            assert!(queue.push(entry(b"12345678"), &limits(policy), 0).is_ok());
+            assert_eq!(queue.push(entry(b"9"), &limits(policy), 0), Err(error));
+            assert_eq!(queue.bytes(), 8);
+        }
+        let mut queue = SendQueue::default();
+        let limits = limits(WhenFull::DropOld);
+        for frame in [b"aa", b"bb", b"cc"] {
+            assert_eq!(
+                queue.push(entry(frame), &limits, 0).map(|p| p.dropped),
+                Ok(0)
+            );
+        }
+        assert_eq!(
+            queue.push(entry(b"dddddd"), &limits, 0).map(|p| p.dropped),
+            Ok(2)
+        );
+        let mut taken = VecDeque::new();
+        queue.take(&mut taken, 64);
+        assert_eq!(
+            taken.iter().map(|e| &e.bytes[..]).collect::<Vec<_>>(),
+            [&b"cc"[..], b"dddddd"]
+        );
+    }
+
+    #[test]
+    fn what_the_flush_holds_still_counts_and_is_never_dropped() {
+        let limits = limits(WhenFull::DropOld);
+        let mut queue = SendQueue::default();
+        assert!(queue.push(entry(b"12345678"), &limits, 0).is_ok());
+        let mut taken = VecDeque::new();
+        queue.take(&mut taken, 64);
+        assert_eq!(queue.push(entry(b"9"), &limits, 0), Err(SendError::Dropped));
+        queue.written(8, 1);
+        assert!(queue.push(entry(b"9"), &limits, 0).is_ok());
+    }
+
+    #[test]
+    fn the_first_reason_stays_and_an_abort_overrules() {
+        let mut queue = SendQueue::default();
+        assert!(queue.close(CloseHow::Graceful, CloseReason::Closed));
+        assert!(!queue.close(CloseHow::Graceful, CloseReason::Shutdown));
+        assert!(queue.close(CloseHow::Abort, CloseReason::Aborted));
+        assert_eq!(
+            queue.closing(),
+            Some(&(CloseHow::Abort, CloseReason::Closed))
+        );
+        assert_eq!(
+            queue.push(entry(b"x"), &limits(WhenFull::Error), 0),
+            Err(SendError::Closed)
+        );
+    }
+
+    #[test]
+    fn water_marks_have_room_between_them() {
+        let tiny = SendQueueLimits {
+            bytes_max: 1,
+            ..SendQueueLimits::default()
+        };
+        assert!(tiny.low_water() < tiny.high_water());
+        let odd = SendQueueLimits {
+            high_water_bytes: Some(10),
+            low_water_bytes: Some(50),
+            ..SendQueueLimits::default()
+        };
+        assert_eq!(odd.low_water(), 9);
+    }
+}

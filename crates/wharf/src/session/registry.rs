@@ -1,0 +1,178 @@
+//! The open sessions of a network: look up, iterate, broadcast, from any thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{Session, SessionId};
+use crate::error::SendError;
+use crate::frame::FrameError;
+use crate::handler::Handler;
+use crate::network::NetworkCore;
+
+/// Shards, so that opening and closing sessions on several workers rarely meet.
+const SHARDS: usize = 16;
+
+type Shard<H> = Mutex<HashMap<SessionId, Session<H>>>;
+
+/// The sessions by id.
+pub(crate) struct Registry<H: Handler> {
+    shards: [Shard<H>; SHARDS],
+    count: AtomicUsize,
+}
+
+impl<H: Handler> Registry<H> {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the low bits are wanted"
+    )]
+    fn shard(&self, id: SessionId) -> &Shard<H> {
+        &self.shards[id.get() as usize % SHARDS]
+    }
+
+    pub(crate) fn insert(&self, session: &Session<H>) {
+        self.shard(session.id())
+            .lock()
+            .insert(session.id(), session.clone());
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, id: SessionId) {
+        if self.shard(id).lock().remove(&id).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// The open sessions of a network, as they are from moment to moment: from the return of `on_open`
+/// to the call of `on_close`.
+pub struct Sessions<H: Handler>(Arc<NetworkCore<H>>);
+
+impl<H: Handler> std::fmt::Debug for Sessions<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sessions({})", self.len())
+    }
+}
+
+/// What became of a frame sent to many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SentToMany {
+    /// Sessions that accepted it.
+    pub accepted: usize,
+    /// Sessions whose send queue was full: their full-policy was applied.
+    pub full: usize,
+    /// Sessions that were closed meanwhile.
+    pub closed: usize,
+}
+
+impl SentToMany {
+    pub(crate) fn count(&mut self, sent: Result<(), SendError>) {
+        match sent {
+            Ok(()) => self.accepted += 1,
+            Err(SendError::Closed) => self.closed += 1,
+            Err(_) => self.full += 1,
+        }
+    }
+}
+
+impl<H: Handler> Sessions<H> {
+    pub(crate) fn new(net: Arc<NetworkCore<H>>) -> Self {
+        Self(net)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.registry.count()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The session with this id, if it is open.
+    #[must_use]
+    pub fn get(&self, id: SessionId) -> Option<Session<H>> {
+        self.0.registry.shard(id).lock().get(&id).cloned()
+    }
+
+    /// Any one open session: the link of a client network that keeps one.
+    #[must_use]
+    pub fn first(&self) -> Option<Session<H>> {
+        self.0
+            .registry
+            .shards
+            .iter()
+            .find_map(|shard| shard.lock().values().next().cloned())
+    }
+
+    /// Calls `use_it` for each open session, in no particular order, holding no lock meanwhile.
+    pub fn for_each(&self, mut use_it: impl FnMut(&Session<H>)) {
+        let mut some = Vec::new();
+        for shard in &self.0.registry.shards {
+            some.extend(shard.lock().values().cloned());
+            some.drain(..).for_each(|session| use_it(&session));
+        }
+    }
+
+    /// All open sessions.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<Session<H>> {
+        let mut all = Vec::with_capacity(self.len());
+        self.for_each(|session| all.push(session.clone()));
+        all
+    }
+
+    /// The sessions whose send queue is above its high-water mark and not down again: the readers
+    /// that a broadcaster leaves behind.
+    #[must_use]
+    pub fn behind(&self) -> Vec<Session<H>> {
+        let mut behind = Vec::new();
+        self.for_each(|session| {
+            if session.send_queue().behind {
+                behind.push(session.clone());
+            }
+        });
+        behind
+    }
+
+    /// Sends one frame to every open session: encoded once, one shared buffer.
+    ///
+    /// # Errors
+    /// The payload does not fit the framing; nothing was sent then.
+    pub fn broadcast(&self, payload: &[u8]) -> Result<SentToMany, FrameError> {
+        Ok(self.broadcast_wire(&self.0.encode(payload)?))
+    }
+
+    /// The same with wire bytes that the caller has encoded.
+    pub fn broadcast_wire(&self, wire: &Bytes) -> SentToMany {
+        let mut sent = SentToMany::default();
+        self.for_each(|session| sent.count(session.send_wire(wire.clone())));
+        sent
+    }
+}
+
+impl<H: Handler> NetworkCore<H> {
+    /// One frame with this payload, as wire bytes to be shared.
+    pub(crate) fn encode(&self, payload: &[u8]) -> Result<Bytes, FrameError> {
+        let mut wire = Vec::with_capacity(payload.len() + 16);
+        self.options.framing.encode(payload, &mut wire)?;
+        Ok(wire.into())
+    }
+}

@@ -1,0 +1,9 @@
+//! What a port, its workers and its networks have done: counted without shared cache lines.
+
+mod counters;
+mod snapshot;
+
+pub use counters::Durations;
+pub(crate) use counters::{Counter, Histogram, NetCounters};
+pub(crate) use snapshot::snapshot;
+pub use snapshot::{HostSnapshot, NetworkSnapshot, PortSnapshot, WorkerSnapshot};
