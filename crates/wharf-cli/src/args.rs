@@ -1,0 +1,167 @@
+//! All command line definitions, and nothing else.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::exit;
+
+/// A completion-port network core for game servers: load generator and test servers.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, arg_required_else_help = true, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Load(LoadArgs),
+}
+
+/// Put load on a framed server, check every reply byte by byte, and measure latency.
+///
+/// Closed loop (no --rate): every connection keeps --depth frames in flight. Open loop (--rate):
+/// frames are due on a schedule, and latency runs from the moment a frame was due, whether or not
+/// it could be sent then, so that a stalled server cannot hide its queue.
+///
+/// Wire format: u16 little-endian total length (header included), u16 little-endian id, payload.
+/// The payload starts with the u32 connection number and the u32 sequence number; a pattern that
+/// depends on both fills the rest.
+#[derive(Debug, Args)]
+#[command(after_long_help = LOAD_HELP)]
+pub(crate) struct LoadArgs {
+    /// Server to connect to
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
+    pub(crate) connect: String,
+
+    /// What is sent, and what is expected back
+    #[arg(long, value_enum, default_value_t = Mode::Echo)]
+    pub(crate) mode: Mode,
+
+    /// Connections
+    #[arg(long, short = 'c', value_name = "C", default_value_t = 64,
+          value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) connections: u32,
+
+    /// Frames in flight per connection [default: 1, with --rate 1024]
+    ///
+    /// With --rate this is the cap on unanswered frames of a connection. In sink mode without
+    /// --rate it is the number of frames in one write [default there: what fits 64 KiB].
+    #[arg(long, short = 'p', value_name = "P", value_parser = value_parser!(u32).range(1..=65_536))]
+    pub(crate) depth: Option<u32>,
+
+    /// Bytes of a whole frame, the 4 header bytes included (12 to 65535)
+    #[arg(long, short = 's', value_name = "S", default_value_t = 64,
+          value_parser = value_parser!(u16).range(12..))]
+    pub(crate) size: u16,
+
+    /// How long to send (idle mode: how long to hold the connections)
+    #[arg(long, short = 't', value_name = "T", default_value = "10", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+
+    /// Open loop: frames per second over all connections
+    #[arg(long, short = 'r', value_name = "R",
+          value_parser = value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) rate: Option<u64>,
+
+    /// Seconds to send before measuring starts; checked like the rest, not in rates or latency
+    #[arg(long, value_name = "W", default_value = "0", value_parser = seconds_or_zero)]
+    pub(crate) warmup_seconds: Duration,
+
+    /// Threads that share the connections
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = value_parser!(u32).range(1..=64))]
+    pub(crate) threads: u32,
+
+    /// broadcast: connections that send; every connection must receive every frame [default: 1]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) senders: Option<u32>,
+
+    /// Local addresses to connect from, used in turn (one address has about 28,000 ports)
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    pub(crate) source_addrs: Vec<IpAddr>,
+
+    /// How long all connects together may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) connect_timeout_seconds: Duration,
+
+    /// Print one JSON object on standard output and nothing else (fields: see --help)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `wharf load` sends, and what it expects back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Every frame comes back to its connection, in order
+    Echo,
+    /// Frames of --senders connections come to every connection, the sender too, in order
+    Broadcast,
+    /// Only send; nothing comes back
+    Sink,
+    /// Connect, one frame, its reply, close; over and over
+    Churn,
+    /// Connect all, one echoed frame each, then hold the connections
+    Idle,
+}
+
+const LOAD_HELP: &str = "\
+JSON fields (--json). Counts cover the whole run, warm-up and drain included; after T seconds
+sending stops and outstanding replies are awaited for up to 5 s.
+  version                 of this program
+  config                  the arguments with their defaults filled in: connect, mode, connections,
+                          depth, size, seconds, rate, warmup_seconds, threads, senders,
+                          source_addrs, connect_timeout_seconds
+  started_unix_ms, ended_unix_ms
+                          wall clock at the start of the sending and at the end of the run
+  seconds                 length of the measured time (warm-up and drain excluded)
+  frames_sent             frames handed to the kernel or queued for it
+  frames_expected         replies (broadcast: deliveries) those frames must lead to
+  frames_answered         intact frames that came, each counted once
+  lost                    expected frames that never came
+  doubled                 frames that came again
+  reordered               frames that came behind a later one of the same sender
+  corrupt                 frames with a wrong byte, or that nobody sent (sink: anything received)
+  misrouted               intact frames of another connection
+  connects                connections made
+  connect_failed          connects that failed in churn mode (other modes end with exit code 3)
+  closed_by_peer          connections that the server closed or reset
+  bytes_sent, bytes_received
+                          bytes that the kernel took and gave
+  frames_per_second       frames answered (sink: sent) in the measured time, per second
+  bytes_per_second        bytes sent in the measured time, per second
+  latency_us              frame due (open loop) or sent (closed loop) until its reply: samples,
+                          min, mean, p50, p90, p99, p99_9, max, in microseconds; null if none
+  last_receiver_us        the same until the last receiver of a broadcast frame; null otherwise
+  connect_us              the same for connects
+  open_loop               null without --rate, else: frames_due, frames_unsent (due but never
+                          sent, the server or this program was behind), send_late_us (due until
+                          sent; what part of latency_us the wait before sending is)
+  client_cpu_seconds      CPU this program used in the measured time; null if unknown
+  fault                   true if the exit code is 1
+  first_fault             the first fault in words, or null";
+
+/// Seconds as a decimal number above 0 and up to a week.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match seconds_or_zero(text)? {
+        Duration::ZERO => Err("must be more than 0".into()),
+        duration => Ok(duration),
+    }
+}
+
+/// Seconds as a decimal number from 0 up to a week.
+fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    const MAX: f64 = 7.0 * 24.0 * 3600.0;
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_string())?;
+    if !(0.0..=MAX).contains(&number) {
+        return Err(format!("must be between 0 and {MAX}"));
+    }
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
