@@ -104,6 +104,7 @@ impl Runner<'_> {
         };
         let (arrival, due) = window.receive(label.seq);
         self.count(index, label, arrival, now);
+        self.skipped(index, label, arrival);
         if let Some(due) = due
             && self.measured(due)
         {
@@ -122,19 +123,28 @@ impl Runner<'_> {
         let from = seen.expected();
         let arrival = seen.receive(label.seq, board.sent(label.conn));
         self.count(index, label, arrival, now);
+        self.skipped(index, label, arrival);
         if let Arrival::InOrder { skipped } = arrival {
-            let number = self.conns[index].number;
-            self.lose(skipped, || {
-                format!(
-                    "connection {number}: frame {from} of connection {} did not come",
-                    label.conn
-                )
-            });
             (from..from + skipped).for_each(|seq| self.settle_one(label.conn, seq, now, false));
             self.settle_one(label.conn, from + skipped, now, true);
-        } else if arrival == Arrival::Late {
-            // It was counted as lost when it was skipped.
-            self.tally.lost -= 1;
+        }
+    }
+
+    /// Keeps the count of lost frames: skipped ones are lost until they come after all.
+    fn skipped(&mut self, index: usize, label: Label, arrival: Arrival) {
+        match arrival {
+            Arrival::InOrder { skipped } => {
+                let number = self.conns[index].number;
+                let Label { conn, seq } = label;
+                self.lose(skipped, || {
+                    format!(
+                        "connection {number}: frame {seq} of connection {conn} came, but not the \
+                         {skipped} before it"
+                    )
+                });
+            }
+            Arrival::Late => self.tally.lost -= 1,
+            Arrival::Doubled | Arrival::Unknown => {}
         }
     }
 
@@ -215,27 +225,22 @@ impl Runner<'_> {
             None => format!("connection {number}: a corrupt frame while none was expected"),
         });
         let Some(label) = likely else { return };
-        match &mut self.conns[index].expect {
-            Expect::Own(window) => {
-                window.receive(label.seq);
+        match (&mut self.conns[index].expect, &self.shared.board) {
+            (Expect::Own(window), _) => {
+                let (arrival, _) = window.receive(label.seq);
+                self.skipped(index, label, arrival);
             }
-            Expect::All(seen) => {
-                let Some(board) = &self.shared.board else {
-                    return;
-                };
+            (Expect::All(seen), Some(board)) => {
                 let seen = &mut seen[label.conn as usize];
                 let from = seen.expected();
-                match seen.receive(label.seq, board.sent(label.conn)) {
-                    Arrival::InOrder { skipped } => {
-                        self.tally.lost += skipped;
-                        (from..=from + skipped)
-                            .for_each(|seq| self.settle_one(label.conn, seq, now, false));
-                    }
-                    Arrival::Late => self.tally.lost -= 1,
-                    _ => {}
+                let arrival = seen.receive(label.seq, board.sent(label.conn));
+                self.skipped(index, label, arrival);
+                if let Arrival::InOrder { skipped } = arrival {
+                    (from..=from + skipped)
+                        .for_each(|seq| self.settle_one(label.conn, seq, now, false));
                 }
             }
-            Expect::Nothing => {}
+            _ => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Starts the threads of a run, waits for the start, watches, and adds up.
 
+use std::sync::atomic::Ordering;
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -85,13 +86,16 @@ fn oversee<'scope, 'env>(
             }
         }
     }
-    let watched = wait_ready(shared).and_then(|()| {
+    let watched = wait_ready(shared).and_then(|ready| {
+        if !ready {
+            return Ok(None);
+        }
         let times = Times::start(shared);
         start_pacers(scope, shared)?;
         if shared.config.mode == Mode::Idle {
             progress.holding(shared.config.connections)?;
         }
-        watch(shared, progress, times)
+        watch(shared, progress, times).map(Some)
     });
     if watched.is_err() {
         shared.give_up();
@@ -104,7 +108,9 @@ fn oversee<'scope, 'env>(
             Err(_) => return Err(Failure::machine("a thread of the generator panicked")),
         }
     }
-    let times = watched?;
+    let Some(times) = watched? else {
+        return Err(Failure::machine("the run ended before it started"));
+    };
     Ok(Outcome {
         tally: total,
         measured: Duration::from_nanos(times.end.saturating_sub(times.measure)),
@@ -161,18 +167,22 @@ fn start_pacers<'scope>(
     Ok(())
 }
 
-/// Waits until every connection is ready for the start, or a thread gave up.
-fn wait_ready(shared: &Shared) -> Result<(), Failure> {
+/// Waits until every connection is ready for the start; false if a thread gave up, which then has
+/// the reason.
+fn wait_ready(shared: &Shared) -> Result<bool, Failure> {
     // The threads bound their connects themselves; this bounds what comes after.
     let timeout = shared.config.connect_timeout;
     let deadline = shared.now() + 2 * nanos(timeout);
-    while shared.ready() < shared.config.connections && !shared.all_done() {
+    while shared.ready() < shared.config.connections {
+        if shared.abort.load(Ordering::Acquire) || shared.all_done() {
+            return Ok(false);
+        }
         if shared.now() >= deadline {
             return Err(not_ready(shared, 2 * timeout));
         }
         thread::park_timeout(Duration::from_millis(50));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn not_ready(shared: &Shared, waited: Duration) -> Failure {
@@ -251,12 +261,11 @@ fn watch(shared: &Shared, progress: &mut Progress, mut times: Times) -> Result<T
 }
 
 fn snapshot(shared: &Shared) -> Snapshot {
-    use std::sync::atomic::Ordering::Relaxed;
     let mut sum = Snapshot::default();
     for gauge in &shared.gauges {
-        sum.frames += gauge.frames.load(Relaxed);
-        sum.bytes += gauge.bytes.load(Relaxed);
-        sum.faults += gauge.faults.load(Relaxed);
+        sum.frames += gauge.frames.load(Ordering::Relaxed);
+        sum.bytes += gauge.bytes.load(Ordering::Relaxed);
+        sum.faults += gauge.faults.load(Ordering::Relaxed);
     }
     sum
 }

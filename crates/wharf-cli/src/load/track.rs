@@ -1,8 +1,8 @@
 //! Which frames came: pure bookkeeping, one tracker for each (receiver, sender) pair.
 //!
-//! TCP keeps order, so a frame that was skipped is missing from that moment on; if it shows up
-//! later it is reordered and no longer missing. That keeps a closed loop running after a loss and
-//! still counts exactly.
+//! TCP keeps order, so a frame that was skipped is lost from that moment on; if it shows up later it
+//! is reordered and no longer lost. That keeps a closed loop running after a loss and still counts
+//! exactly. The callers count; a tracker only says what each arrival means.
 
 /// Send times remembered at first; grows with the frames in flight.
 const TIMES_MIN: usize = 16;
@@ -10,14 +10,14 @@ const TIMES_MIN: usize = 16;
 /// What an intact frame turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// New. `skipped` frames before it are missing from now on.
+    /// New. `skipped` frames before it are lost from now on.
     InOrder {
         /// Frames between the one expected and this one.
         skipped: u64,
     },
-    /// It was missing and came behind a later one.
+    /// It was skipped, and came behind a later one: reordered, not lost.
     Late,
-    /// It came before (or so late that it is no longer remembered as missing).
+    /// It came before (or was skipped so long ago that nothing remembers it).
     Doubled,
     /// It was never sent.
     Unknown,
@@ -42,7 +42,6 @@ pub(crate) struct Window {
     times: Vec<u64>,
     sent: u64,
     expected: u64,
-    missing: u64,
 }
 
 impl Window {
@@ -52,7 +51,6 @@ impl Window {
             times: vec![0; TIMES_MIN],
             sent: 0,
             expected: 0,
-            missing: 0,
         }
     }
 
@@ -104,7 +102,6 @@ impl Window {
         let len = self.times.len();
         if seq >= self.expected {
             let skipped = seq - self.expected;
-            self.missing += skipped;
             self.expected = seq + 1;
             return (
                 Arrival::InOrder { skipped },
@@ -114,17 +111,15 @@ impl Window {
         if seq + len as u64 >= self.sent {
             let due = std::mem::take(&mut self.times[slot(seq, len)]).checked_sub(1);
             if due.is_some() {
-                self.missing -= 1;
                 return (Arrival::Late, due);
             }
         }
         (Arrival::Doubled, None)
     }
 
-    /// Gives up on everything awaited or missing and returns how many frames that were.
+    /// Gives up on the frames awaited and returns how many those were.
     pub(crate) fn abandon(&mut self) -> u64 {
-        let lost = self.missing + self.outstanding();
-        self.missing = 0;
+        let lost = self.outstanding();
         self.expected = self.sent;
         self.times.fill(0);
         lost
@@ -192,7 +187,7 @@ mod tests {
         let mut window = Window::new();
         let mut seen = Seen::default();
         let mut counts = [0; 5];
-        let mut skipped_seen = 0i64;
+        let mut skipped_still = 0;
         (0..sent).for_each(|seq| window.send(seq * 10));
         for &seq in arrivals {
             let (arrival, due) = window.receive(seq);
@@ -203,11 +198,11 @@ mod tests {
             );
             let at = match arrival {
                 Arrival::InOrder { skipped } => {
-                    skipped_seen += i64::try_from(skipped).unwrap();
+                    skipped_still += skipped;
                     0
                 }
                 Arrival::Late => {
-                    skipped_seen -= 1;
+                    skipped_still -= 1;
                     1
                 }
                 Arrival::Doubled => 2,
@@ -216,9 +211,8 @@ mod tests {
             assert_eq!(due, (at < 2).then_some(u64::from(seq) * 10));
             counts[at] += 1;
         }
-        counts[4] = window.abandon();
-        let left = i64::try_from(sent - seen.expected()).unwrap();
-        assert_eq!(i64::try_from(counts[4]).unwrap(), skipped_seen + left);
+        assert_eq!(window.abandon(), sent - seen.expected());
+        counts[4] = skipped_still + sent - seen.expected();
         counts
     }
 
@@ -293,6 +287,6 @@ mod tests {
             }
         }
         assert_eq!(window.receive(0).0, Arrival::Doubled);
-        assert_eq!(window.abandon(), 1);
+        assert_eq!(window.abandon(), 0);
     }
 }
