@@ -7,19 +7,147 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::exit;
 
-/// A completion-port network core for game servers: load generator and test servers.
+/// A completion-port network core for game servers: demo, test servers, load generator.
 #[derive(Debug, Parser)]
-#[command(name = "wharf", version, arg_required_else_help = true, after_help = exit::HELP)]
+#[command(name = "wharf", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// What to do; without a command, `demo`.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(DemoArgs),
+    Serve(ServeArgs),
     Load(LoadArgs),
+    Doctor(DoctorArgs),
+}
+
+/// Run a whole game-server process: players, chat link, master link, and their peers.
+///
+/// A game server, and links to a chat and a master server, in one process on two ports; the chat
+/// and master servers and a swarm of bots beside them. The bots check every byte of every reply.
+/// The closing tables show each network and each port.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long the bots play
+    #[arg(long, short = 't', value_name = "N", default_value = "8", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+
+    /// Bots
+    #[arg(long, short = 'b', value_name = "N", default_value_t = 200,
+          value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) bots: u32,
+
+    /// Workers of the game's port [default: one a core]
+    #[arg(long, short = 'w', value_name = "N")]
+    pub(crate) workers: Option<usize>,
+
+    /// Serve the links on the game's port too, instead of a port of their own with one worker
+    #[arg(long)]
+    pub(crate) shared: bool,
+
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Have the game server break one reply in a thousand, to see that the bots notice
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+impl Default for DemoArgs {
+    fn default() -> Self {
+        Self {
+            seconds: Duration::from_secs(8),
+            bots: 200,
+            workers: None,
+            shared: false,
+            json: false,
+            sabotage: None,
+        }
+    }
+}
+
+/// How the demo's game server breaks replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sabotage {
+    /// Leave one out
+    Lose,
+    /// Send one twice
+    Double,
+    /// Send one after its successor
+    Reorder,
+    /// Change a byte of one
+    Corrupt,
+}
+
+/// Serve frames for load tests, until Ctrl-C or SIGTERM; then drain and exit 0.
+///
+/// Prints `listening on ADDR` on standard output once it serves.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// What the server does with a frame
+    #[arg(value_enum)]
+    pub(crate) service: Service,
+
+    /// Address to listen on; port 0 takes a free one
+    #[arg(
+        long,
+        short = 'l',
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7000"
+    )]
+    pub(crate) listen: String,
+
+    /// Workers [default: one a core]
+    #[arg(long, short = 'w', value_name = "N")]
+    pub(crate) workers: Option<usize>,
+
+    /// Backend: auto, or a name that `wharf doctor` lists [default: auto, or WHARF_BACKEND]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+
+    /// Microseconds of computing in each callback
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) handler_us: u64,
+
+    /// Microseconds of sleeping in the callback of a frame whose id is 1
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) sleep_us: u64,
+
+    /// Most sessions at once
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) sessions_max: usize,
+
+    /// Microseconds that an idle worker looks again before it sleeps
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) spin_us: u64,
+
+    /// Print the counters on standard error at the end
+    #[arg(long)]
+    pub(crate) stats: bool,
+}
+
+/// What `wharf serve` does with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    /// Send it back to its session
+    Echo,
+    /// Send it to every session, its sender too
+    Broadcast,
+    /// Take it and answer nothing
+    Sink,
+}
+
+/// Show which backends work on this machine, and if not, why and what to do.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Put load on a framed server, check every reply byte by byte, and measure latency.

@@ -52,6 +52,20 @@ impl Failure {
         }
     }
 
+    /// The library refused: its error says why; the code follows from its kind.
+    pub(crate) fn of_library(error: &wharf::Error) -> Self {
+        let message = error.to_string();
+        let exit = match error.kind() {
+            wharf::ErrorKind::Config | wharf::ErrorKind::Address | wharf::ErrorKind::Backend => {
+                Exit::Usage
+            }
+            wharf::ErrorKind::Listen => Exit::Unreachable,
+            wharf::ErrorKind::Stuck => Exit::Fault,
+            _ => Exit::Machine,
+        };
+        Self { exit, message }
+    }
+
     /// An argument is wrong.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self {

@@ -1,16 +1,23 @@
 //! One file a command: from arguments to a result and an exit code.
 
+mod demo;
+mod doctor;
 mod load;
+mod serve;
 
-use crate::args::Command;
+use crate::args::{Command, DemoArgs};
 use crate::exit::{Exit, Failure};
 
 /// Runs one command.
 ///
 /// # Errors
 /// What the command could not do, with the exit code for it.
-pub(crate) fn run(command: Command) -> Result<Exit, Failure> {
+pub(crate) fn run(command: Option<Command>) -> Result<Exit, Failure> {
     match command {
-        Command::Load(args) => load::run(&args),
+        None => demo::run(&DemoArgs::default()),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Load(args)) => load::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
     }
 }

@@ -20,9 +20,9 @@ pub(super) fn watch(shared: &Arc<Shared>) -> Result<()> {
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let mut installed = INSTALLED.lock();
     if !*installed {
-        ctrlc::try_set_handler(on_signal).map_err(|error| {
-            let message = "no handler for Ctrl-C and SIGTERM could be set; if the program sets its \
-                           own, call start() and stop() instead of run_until_signal()";
+        crate::port::on_stop_signal(on_signal).map_err(|error| {
+            let message = "Ctrl-C and SIGTERM can't be watched; call start() and stop() instead of \
+                           run_until_signal()";
             Error::new(ErrorKind::System, message).caused_by(error)
         })?;
         *installed = true;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::{Engine, Port, Shared};
 use crate::network::Declared;
-use crate::port::Supervise;
 use crate::session::SessionId;
 use crate::time::Time;
 
@@ -99,7 +98,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
         }
         #[cfg(feature = "sim")]
         Engine::Sim(sim) => {
-            let step: Supervise = Box::new(move |now| supervisor.look(now));
+            let step: crate::port::Supervise = Box::new(move |now| supervisor.look(now));
             sim.adopt_supervisor(step);
         }
     }

@@ -4,7 +4,6 @@
 //! `wait`; the simulator drives all workers of all ports on one thread, in an order chosen by seed.
 
 use super::contract::Wait;
-use crate::time::Time;
 
 /// What a worker wants after one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +31,10 @@ pub(crate) trait Drive: Send {
     fn harvest(&mut self, max: usize, how: Wait);
 
     /// Its name, as in `top -H`.
+    #[cfg(feature = "sim")]
     fn name(&self) -> &str;
 }
 
 /// The host's supervisor as its driver sees it: called at a moment, says when to be called next.
-pub(crate) type Supervise = Box<dyn FnMut(Time) -> Time + Send>;
+#[cfg(feature = "sim")]
+pub(crate) type Supervise = Box<dyn FnMut(crate::time::Time) -> crate::time::Time + Send>;

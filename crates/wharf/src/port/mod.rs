@@ -11,6 +11,7 @@ mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
 mod served;
+mod signals;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
@@ -24,8 +25,10 @@ pub(crate) use backends::open as open_backend;
 pub use backends::{BackendReport, backends};
 pub(crate) use contract::{Backend, Bits, GATHER_MAX, Token};
 pub use contract::{ListenOptions, SocketOptions};
+#[cfg(feature = "sim")]
 pub(crate) use drive::Supervise;
 pub(crate) use served::Served;
+pub(crate) use signals::on_stop_signal;
 pub(crate) use socket::Socket;
 pub(crate) use threads::{ThreadSettings, apply as apply_thread_settings, cores};
 pub(crate) use worker::{RECV_BYTES, TurnCx, Worker, run as run_worker};

@@ -256,6 +256,7 @@ impl Drive for Worker {
         self.take_in();
     }
 
+    #[cfg(feature = "sim")]
     fn name(&self) -> &str {
         &self.name
     }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::error::{CloseReason, SendError};
 use crate::handler::Handler;
+use crate::network::Network;
 use core::SessionCore;
 use queue::CloseHow;
 
@@ -123,6 +124,12 @@ impl<H: Handler> Session<H> {
         let flush = self.0.flush.try_lock()?;
         let socket = flush.socket.as_ref()?;
         self.0.net.port.backend.local_addr(socket).ok()
+    }
+
+    /// The network it belongs to: for a handler that sends to its other sessions.
+    #[must_use]
+    pub fn network(&self) -> Network<H> {
+        Network(Arc::clone(&self.0.net))
     }
 
     /// The handler that serves it.
