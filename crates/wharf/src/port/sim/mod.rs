@@ -45,6 +45,8 @@ mod port;
 mod report;
 mod stream;
 mod stuck;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

@@ -19,7 +19,7 @@ pub enum StuckWhy {
 
 /// A run that was given up. It displays the seed to replay it with, what each worker was doing,
 /// and the end of the log.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimStuck(Box<Report>);
 
 #[derive(Clone, Debug)]
@@ -96,6 +96,13 @@ impl fmt::Display for SimStuck {
             write!(f, "\n    {line}")?;
         }
         Ok(())
+    }
+}
+
+/// As it displays: `unwrap` shows this, and it is all there is to know.
+impl fmt::Debug for SimStuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
