@@ -288,6 +288,25 @@ fn a_supervisor_is_called_when_it_said() {
     );
 }
 
+#[test]
+fn a_supervisor_that_steps_is_not_called_in_itself() {
+    let sim = no_faults();
+    let inner = sim.clone();
+    sim.adopt_supervisor(Box::new(move |now| {
+        assert!(
+            !inner.step(),
+            "there is nothing but the supervisor, and it is busy"
+        );
+        if now > Time::from_nanos(1_000_000_000) {
+            Time::NEVER
+        } else {
+            now + Duration::from_secs(1)
+        }
+    }));
+    settle(&sim);
+    assert_eq!(sim.now(), Duration::from_secs(2));
+}
+
 /// A worker that drives the simulation it is driven by, as a handler may.
 struct Nested {
     sim: Sim,

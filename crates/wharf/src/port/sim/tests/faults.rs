@@ -112,6 +112,24 @@ fn reports_are_doubled_and_come_for_nothing() {
 }
 
 #[test]
+fn a_report_says_what_happened_and_perhaps_all_that_holds() {
+    let (sim, port) = plain();
+    let (client, server) = pair(&sim, &port);
+    let mut reported = Vec::new();
+    for _ in 0..20 {
+        send(&port, &client, b"x").unwrap();
+        settle(&sim);
+        reported.push(bits(&port, SERVER));
+        recv(&port, &server).unwrap();
+    }
+    assert!(reported.contains(&Bits::READ), "as a completion port");
+    assert!(
+        reported.contains(&Bits::READ.with(Bits::WRITE)),
+        "as an epoll"
+    );
+}
+
+#[test]
 fn reports_come_late_and_out_of_order() {
     let late_max = Duration::from_millis(1);
     let (sim, port) = with(Faults {
