@@ -124,6 +124,7 @@ impl Table {
         });
     }
 
+    #[cfg(test)]
     pub(super) fn workers_of(&self, port: &Arc<dyn Backend>) -> usize {
         let port = self.port(port);
         self.workers

@@ -43,7 +43,8 @@ pub struct Faults {
     /// A reset throws away what had arrived before it and was not read yet. Windows does so, Linux
     /// does not.
     pub lost_at_reset: f64,
-    /// An accept fails with `ConnectionAborted` and its connection is gone.
+    /// An accept fails with `ConnectionAborted`: one more client had come and left while others
+    /// wait, and nothing is wrong with those.
     pub accept_aborts: f64,
     /// After a step its worker is taken off its core for a while.
     pub preempts: f64,

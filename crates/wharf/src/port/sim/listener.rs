@@ -248,17 +248,16 @@ impl World {
             self.report(id, Bits::READ);
             return Err(ErrorKind::WouldBlock.into());
         }
-        let abort = waits && self.coin(self.faults.accept_aborts);
+        if waits && self.coin(self.faults.accept_aborts) {
+            // Of a connection that only the backlog knew: those of the test stay whole.
+            self.descriptors -= 1;
+            self.fault("a stranger left before its accept", id);
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
         let Some(stream) = self.take_waiting(id) else {
             self.descriptors -= 1;
             return Err(ErrorKind::WouldBlock.into());
         };
-        if abort {
-            self.descriptors -= 1;
-            self.fault("connection lost before its accept", stream);
-            self.drop_waiting(stream);
-            return Err(ErrorKind::ConnectionAborted.into());
-        }
         if let Some(stream) = self.stream(stream) {
             stream.descriptor = true;
             stream.options = options.clone();

@@ -240,6 +240,12 @@ impl Sim {
         self.0.table.lock().add_supervisor(now, supervise);
     }
 
+    /// How many workers of `port` have not quit.
+    #[cfg(test)]
+    pub(crate) fn workers(&self, port: &Arc<dyn Backend>) -> usize {
+        self.0.table.lock().workers_of(port)
+    }
+
     /// Drops the workers of `port` as they stand, without another step; one that is just being
     /// stepped is dropped after it. It breaks the ring of a host that holds the simulation that
     /// holds its workers.
