@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How often each fault strikes: probabilities from 0.0 (never) to 1.0 (always).
 ///
 /// The default is a moderately nasty mix of everything that a correct core must bear without a
-/// user noticing; what a user does notice ([`Self::resets`]) is 0 until a test asks for it.
+/// user noticing. What a user does notice needs a test that asks for it ([`Self::resets`]) or that
+/// breaks a connection itself ([`Self::lost_at_reset`]).
 ///
 /// ```
 /// use wharf::sim::Faults;

@@ -158,6 +158,7 @@ impl World {
         };
         if listener.waiting.len() >= listener.backlog {
             listener.held_up.push_back(id);
+            self.forget_closed(at);
             return self.fault("the backlog is full; the connect waits", id);
         }
         let (local, remote) = (seen_by(listener.addr, to), seen_by(listener.addr, from));
@@ -168,6 +169,17 @@ impl World {
         self.note(What::Connected(id, server));
         self.report(id, Bits::WRITE);
         self.report(at, Bits::READ);
+    }
+
+    /// Keeps the list of held up connects bounded by the streams that there are: a client that
+    /// gives up and tries again for ever leaves its closed ones in it.
+    fn forget_closed(&mut self, listener: Id) {
+        let streams = &self.streams;
+        if let Some(listener) = self.listeners.get_mut(&listener)
+            && listener.held_up.len() > 2 * streams.len()
+        {
+            listener.held_up.retain(|id| streams.contains_key(id));
+        }
     }
 
     /// Makes the two streams the ends of one connection that waits at `listener`.

@@ -73,7 +73,7 @@ use super::drive::{Drive, Supervise};
 use crate::time::Time;
 
 /// A simulation: a network, its clock, and the driver of all workers on it. Cloning gives another
-/// handle to the same one.
+/// handle to the same one. Drive it from one thread: two would race, and no seed replays that.
 #[derive(Clone)]
 pub struct Sim(Arc<Inner>);
 

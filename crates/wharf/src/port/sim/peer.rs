@@ -97,7 +97,8 @@ impl SimPeer {
         });
     }
 
-    /// Breaks the connection: the other end sees a reset, this one does at once.
+    /// Breaks the connection: this end sees a reset at once, the other when it arrives. Some or all
+    /// of the bytes on the way are lost.
     pub fn reset(&self) {
         let _ = self.with(|world, id| {
             world.disconnect(id);

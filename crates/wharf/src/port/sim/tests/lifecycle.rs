@@ -235,6 +235,28 @@ fn a_full_backlog_holds_connects_up() {
     assert_eq!(kind(accept(&port, &listener)), ErrorKind::WouldBlock);
 }
 
+#[test]
+fn connects_given_up_leave_nothing_behind() {
+    let (sim, port) = plain();
+    let far = sim.listen(addr("10.0.0.2:80")).unwrap();
+    far.set_backlog(0);
+    for _ in 0..20 {
+        let client = connect(&port, far.local_addr()).unwrap();
+        settle(&sim);
+        drop(client);
+    }
+    let last = connect(&port, far.local_addr()).unwrap();
+    settle(&sim);
+    assert_eq!(sim.descriptors(), 1);
+    let mut tried = 0;
+    far.set_backlog(9);
+    while sim.step() {
+        tried += 1;
+    }
+    assert!(tried <= 3, "{tried} connects were remembered");
+    port.connect_result(&last).unwrap();
+}
+
 /// Whether an error is "too many open files", by its number.
 fn exhausted(error: &io::Error) -> bool {
     error.raw_os_error() == Some(if cfg!(windows) { 10_024 } else { 24 })
