@@ -40,7 +40,7 @@ impl<H: Handler> SessionCore<H> {
             return;
         };
         if !out.is_empty() {
-            self.flush_bytes(&mut out, frames, now);
+            self.flush_bytes(&out, frames, now);
             out.clear();
         }
         if out.capacity() > OUT_KEPT {
@@ -59,7 +59,7 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Writes bytes that are in no queue yet; what the socket does not take becomes the session's.
-    fn flush_bytes(self: &Arc<Self>, out: &mut Vec<u8>, frames: u64, now: Time) {
+    fn flush_bytes(self: &Arc<Self>, out: &[u8], frames: u64, now: Time) {
         let frames_u32 = u32::try_from(frames).unwrap_or(u32::MAX);
         if self.word.has(word::ABORTED | word::DEAD) {
             self.count_lost(frames);

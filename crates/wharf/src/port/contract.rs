@@ -12,7 +12,8 @@
 //!    failed is reported at least once by some worker's [`Backend::wait`]; what already holds when
 //!    the token is registered is reported too. Reports may be late, doubled or spurious, never
 //!    missing: a `recv` or `send` that said `WouldBlock` is followed by a report when it would
-//!    work. Nothing is ever re-armed.
+//!    work, and so is a `recv` that filled less than its buffer, for whatever it left or comes
+//!    later. Nothing is ever re-armed.
 //! 2. **Any worker.** A report goes to exactly one waiting worker, whichever is free.
 //! 3. **Tokens.** A report carries the token of its registration. After the socket is closed a
 //!    late report may still arrive: the port's table tells by the generation that it is old.

@@ -318,6 +318,8 @@ impl Sim {
             }
             Step::Ran | Step::Quit => Some(worker.step()),
         });
+        // The step made this thread that worker; between steps it is the test's own thread.
+        crate::port::current::leave();
         let state = self.after_step(name, step, holds);
         let mut table = self.0.table.lock();
         if let Some(slot) = table.workers.iter_mut().find(|slot| slot.id == id) {
