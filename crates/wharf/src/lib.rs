@@ -18,7 +18,9 @@ pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
 pub use handler::Handler;
 pub use host::{Host, HostHandle, Port, PortBuilder, StuckTurn};
-pub use network::{Addrs, ClientBuilder, LinkState, Network, Reconnect, ServerBuilder};
+pub use network::{
+    Addrs, ClientBuilder, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
+};
 #[cfg(feature = "sim")]
 pub use port::sim;
 pub use port::{BackendReport, ListenOptions, SocketOptions, backends};

@@ -245,6 +245,12 @@ impl<H: Handler> Network<H> {
         &self.0.handler
     }
 
+    /// A handle that does not keep it alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakNetwork<H> {
+        WeakNetwork(Arc::downgrade(&self.0))
+    }
+
     /// Its open sessions.
     #[must_use]
     pub fn sessions(&self) -> Sessions<H> {
@@ -309,6 +315,30 @@ impl<H: Handler> Network<H> {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping()
+    }
+}
+
+/// A handle that does not keep the network's handler alive: for two networks whose handlers know
+/// each other, so that they do not keep each other for ever.
+pub struct WeakNetwork<H: Handler>(std::sync::Weak<NetworkCore<H>>);
+
+impl<H: Handler> Clone for WeakNetwork<H> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<H: Handler> std::fmt::Debug for WeakNetwork<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakNetwork")
+    }
+}
+
+impl<H: Handler> WeakNetwork<H> {
+    /// The network, unless its host and all other handles are gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Network<H>> {
+        self.0.upgrade().map(Network)
     }
 }
 
