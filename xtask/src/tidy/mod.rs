@@ -18,6 +18,7 @@ mod source;
 mod unsafety;
 
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 
 pub(crate) use repo::Repo;
@@ -74,20 +75,25 @@ pub(crate) fn findings(repo: &Repo) -> Vec<Finding> {
     found
 }
 
-/// Checks the repository at `root` and returns the report and whether nothing was found.
+/// Checks the repository at `root` and prints what it found.
 ///
 /// # Errors
-/// When git cannot list the files or one cannot be read.
-pub(crate) fn run(root: &Path) -> Result<(String, bool), String> {
+/// When a rule is broken, when git cannot list the files, or one cannot be read.
+pub(crate) fn run(root: &Path, out: &mut dyn Write) -> Result<(), String> {
     let repo = Repo::load(root)?;
     let found = findings(&repo);
-    let mut report: String = found.iter().map(|f| format!("{f}\n")).collect();
+    let mut print =
+        |text: String| writeln!(out, "{text}").map_err(|e| format!("cannot print: {e}"));
+    for finding in &found {
+        print(finding.to_string())?;
+    }
     let (files, rules) = (repo.files().count(), RULES.len());
-    report += &match found.len() {
-        0 => format!("tidy: nothing found ({rules} groups of rules, {files} files)"),
-        n => format!("tidy: {n} findings ({rules} groups of rules, {files} files)"),
-    };
-    Ok((report, found.is_empty()))
+    if !found.is_empty() {
+        return Err(format!("tidy: {} findings in {files} files", found.len()));
+    }
+    print(format!(
+        "tidy: nothing found by {rules} groups of rules in {files} files"
+    ))
 }
 
 /// Runs one rule over made-up files and returns `path:line` of its findings, in order.
@@ -110,8 +116,9 @@ mod tests {
 
     #[test]
     fn the_repository_is_tidy() {
-        let (report, clean) = run(&crate::root()).expect("the tree can be read");
-        assert!(clean, "\n{report}");
+        let mut report = Vec::new();
+        let verdict = run(&crate::root(), &mut report);
+        assert_eq!(verdict, Ok(()), "\n{}", String::from_utf8_lossy(&report));
     }
 
     #[test]

@@ -1,0 +1,443 @@
+//! `bench-echo`: two servers under the same echo load, in interleaved rounds.
+//!
+//! A machine's speed drifts by more than the differences of interest, so only the two runs of one
+//! round are compared, their order changes from round to round (A B, B A, ..), and the result is
+//! the median of the rounds' ratios.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::process::{Running, bound_to, catch_signals};
+use super::stats::{bootstrap, median};
+use super::usage::Usage;
+use super::{Candidate, Programs, syscalls};
+
+pub(super) const SERVER_CORE: usize = 0;
+pub(super) const LOAD_CORE: usize = 1;
+
+/// What `wharf load` may take on top of its `--seconds`: connecting, and waiting for stragglers.
+const LOAD_SLACK: Duration = Duration::from_secs(60);
+
+/// Compare the server CPU of a wharf frame with that of a bare epoll loop
+///
+/// One worker on core 0, `wharf load` on core 1, a fresh server for each run.
+#[derive(Args)]
+pub(crate) struct EchoArgs {
+    /// Rounds; each runs both servers once
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    #[command(flatten)]
+    shape: Shape,
+
+    /// Count system calls a frame with strace (one short run each) instead of measuring time
+    #[arg(long)]
+    syscalls: bool,
+
+    /// Write the rounds as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    #[command(flatten)]
+    programs: Programs,
+}
+
+/// The shape of the load.
+#[derive(Args, Clone)]
+struct Shape {
+    /// Connections
+    #[arg(long, default_value_t = 64)]
+    connections: u32,
+
+    /// Frames in flight per connection
+    #[arg(long, default_value_t = 1)]
+    depth: u32,
+
+    /// Bytes of a whole frame
+    #[arg(long, default_value_t = 64)]
+    size: u32,
+
+    /// Seconds of a run
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+}
+
+/// The load generator and the shape of its load.
+pub(super) struct Load {
+    program: String,
+    shape: Shape,
+}
+
+/// What one run of the load generator reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LoadReport {
+    pub(super) frames: f64,
+    frames_per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+/// One run of one server.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    load: LoadReport,
+    used: Usage,
+}
+
+/// A number that is printed for each run, and compared.
+struct Column {
+    name: &'static str,
+    decimals: usize,
+    /// The number is this ..
+    of: fn(&Run) -> f64,
+    /// .. divided by this.
+    per: fn(&Run) -> f64,
+    /// All rounds are added up before dividing, instead of taking the median of the rounds: for
+    /// what the kernel only samples, and one round is too short for.
+    pooled: bool,
+}
+
+const fn column(
+    name: &'static str,
+    decimals: usize,
+    of: fn(&Run) -> f64,
+    per: fn(&Run) -> f64,
+) -> Column {
+    Column {
+        name,
+        decimals,
+        of,
+        per,
+        pooled: false,
+    }
+}
+
+const FRAMES: fn(&Run) -> f64 = |r| r.load.frames;
+const ONE: fn(&Run) -> f64 = |_| 1.0;
+
+const COLUMNS: &[Column] = &[
+    column("cpu us/frame", 3, |r| r.used.cpu_us, FRAMES),
+    Column {
+        pooled: true,
+        ..column("user us/frame", 3, |r| r.used.user_us, FRAMES)
+    },
+    column("frames/s", 0, |r| r.load.frames_per_second, ONE),
+    column("p50 us", 1, |r| r.load.p50_us, ONE),
+    column("p99 us", 1, |r| r.load.p99_us, ONE),
+    column("vol sw/frame", 4, |r| r.used.voluntary_switches, FRAMES),
+    column("invol sw/frame", 4, |r| r.used.involuntary_switches, FRAMES),
+];
+
+impl Column {
+    fn value(&self, run: &Run) -> f64 {
+        (self.of)(run) / (self.per)(run)
+    }
+
+    /// The number for one side over these rounds.
+    fn middle<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> f64 {
+        if self.pooled {
+            let (of, per) = runs.fold((0.0, 0.0), |(a, b), r| {
+                (a + (self.of)(r), b + (self.per)(r))
+            });
+            return of / per;
+        }
+        median(&runs.map(|run| self.value(run)).collect::<Vec<_>>())
+    }
+
+    /// The first side's number divided by the second's over these rounds, paired.
+    fn ratio(&self, rounds: &[&[Run; 2]]) -> f64 {
+        if self.pooled {
+            let side = |n: usize| self.middle(rounds.iter().map(|pair| &pair[n]));
+            return side(0) / side(1);
+        }
+        let ratios = rounds.iter().map(|[a, b]| self.value(a) / self.value(b));
+        median(&ratios.collect::<Vec<_>>())
+    }
+}
+
+/// Runs the comparison and prints to `out`.
+///
+/// # Errors
+/// When a program cannot be built or started, loses a frame, or the run is interrupted.
+pub(crate) fn run(root: &Path, args: &EchoArgs, out: &mut dyn Write) -> Result<(), String> {
+    catch_signals()?;
+    let setup = args.programs.prepare(root)?;
+    let load = Load {
+        program: setup.load.clone(),
+        shape: args.shape.clone(),
+    };
+    let sides = [&setup.subject, &setup.base];
+    if args.syscalls {
+        for side in sides {
+            line(out, &syscalls::count(side, &load)?)?;
+        }
+        return Ok(());
+    }
+    line(out, &load.describe())?;
+    line(out, &heading())?;
+    let mut rounds = Vec::new();
+    for round in 0..args.rounds {
+        let mut runs = [None, None];
+        for turn in 0..2 {
+            // A B, then B A: what drifts within a round hits both sides alike.
+            let side = usize::from((round + turn) % 2 == 1);
+            let run = measure(sides[side], &load)?;
+            line(
+                out,
+                &row(&format!("{:>3}  {}", round + 1, sides[side].name), |c| {
+                    c.value(&run)
+                }),
+            )?;
+            runs[side] = Some(run);
+        }
+        let [Some(subject), Some(base)] = runs else {
+            continue;
+        };
+        rounds.push([subject, base]);
+    }
+    line(out, &summary(sides, &rounds))?;
+    if let Some(file) = &args.json {
+        let text = raw(sides, &load, &rounds).to_string();
+        std::fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut dyn Write, text: &str) -> Result<(), String> {
+    writeln!(out, "{text}").map_err(|e| format!("cannot print: {e}"))
+}
+
+/// Starts the server, puts the load on it, and reads what it used in between.
+fn measure(candidate: &Candidate, load: &Load) -> Result<Run, String> {
+    let command = bound_to(SERVER_CORE, &candidate.command);
+    let mut server = Running::start(candidate.name, command)?;
+    let address = server.listening_on()?;
+    let before = Usage::of(server.pid)?;
+    let report = load.run(&address)?;
+    let used = Usage::of(server.pid)?.since(&before);
+    server.end()?;
+    Ok(Run { load: report, used })
+}
+
+impl Load {
+    /// Runs the load generator against `address`; a lost or wrong frame is an error.
+    pub(super) fn run(&self, address: &str) -> Result<LoadReport, String> {
+        let mut command = vec![self.program.clone(), "load".into()];
+        command.extend(["--connect".into(), address.into(), "--json".into()]);
+        command.extend(self.shape_args());
+        let limit = Duration::from_secs_f64(self.shape.seconds) + LOAD_SLACK;
+        let mut running = Running::start("wharf load", bound_to(LOAD_CORE, &command))?;
+        LoadReport::read(&running.output(limit)?)
+    }
+
+    fn shape_args(&self) -> Vec<String> {
+        let Shape {
+            connections,
+            depth,
+            size,
+            seconds,
+        } = self.shape;
+        let (connections, depth, size) =
+            (connections.to_string(), depth.to_string(), size.to_string());
+        let pairs = [
+            ("--connections", connections),
+            ("--depth", depth),
+            ("--size", size),
+            ("--seconds", seconds.to_string()),
+        ];
+        pairs
+            .into_iter()
+            .flat_map(|(name, value)| [name.to_owned(), value])
+            .collect()
+    }
+
+    fn describe(&self) -> String {
+        format!("echo load: {}", self.shape_args().join(" "))
+    }
+}
+
+impl LoadReport {
+    /// Reads the one JSON object that `wharf load --json` prints.
+    fn read(text: &str) -> Result<Self, String> {
+        let report: Value =
+            serde_json::from_str(text).map_err(|e| format!("wharf load's JSON: {e}\n{text}"))?;
+        if report["fault"] == true {
+            return Err(format!(
+                "wharf load found a fault: {}",
+                report["first_fault"]
+            ));
+        }
+        let number = |value: &Value, name: &str| {
+            let missing = || format!("wharf load's JSON has no number `{name}`: {text}");
+            value[name].as_f64().ok_or_else(missing)
+        };
+        let frames = number(&report, "frames_answered")?;
+        if frames <= 0.0 {
+            return Err(format!("no frame was answered: {text}"));
+        }
+        Ok(Self {
+            frames,
+            frames_per_second: number(&report, "frames_per_second")?,
+            p50_us: number(&report["latency_us"], "p50")?,
+            p99_us: number(&report["latency_us"], "p99")?,
+        })
+    }
+}
+
+const NAME_WIDTH: usize = 16;
+
+fn heading() -> String {
+    let columns: Vec<String> = COLUMNS.iter().map(|c| format!("{:>14}", c.name)).collect();
+    format!("{:<NAME_WIDTH$}{}", "round", columns.join(" "))
+}
+
+/// One line of the table: the number that `of` gives for each column.
+fn row(name: &str, of: impl Fn(&Column) -> f64) -> String {
+    let cell = |c: &Column| format!("{:>14}", format!("{:.1$}", of(c), c.decimals));
+    let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+    format!("{name:<NAME_WIDTH$}{}", cells.join(" "))
+}
+
+/// The numbers of both sides over all rounds, then the paired ratios with their intervals.
+fn summary(sides: [&Candidate; 2], rounds: &[[Run; 2]]) -> String {
+    let count = rounds.len();
+    let mut lines = vec![format!(
+        "median of {count} rounds (user us/frame: all rounds together)"
+    )];
+    for (side, candidate) in sides.iter().enumerate() {
+        let middle = |c: &Column| c.middle(rounds.iter().map(|pair| &pair[side]));
+        lines.push(row(&format!("     {}", candidate.name), middle));
+    }
+    let [subject, base] = sides.map(|side| side.name);
+    lines.push(format!(
+        "paired ratio {subject} / {base} [95 % bootstrap interval]"
+    ));
+    for column in COLUMNS {
+        let pick = |drawn: &[usize]| drawn.iter().map(|&n| &rounds[n]).collect::<Vec<_>>();
+        let ratio = bootstrap(count, |drawn| column.ratio(&pick(drawn)));
+        let text = ratio.map_or_else(
+            || "none: the other side is 0".into(),
+            |r| format!("{:.3} [{:.3} .. {:.3}]", r.middle, r.low, r.high),
+        );
+        lines.push(format!("     {:<15} {text}", column.name));
+    }
+    lines.join("\n")
+}
+
+fn raw(sides: [&Candidate; 2], load: &Load, rounds: &[[Run; 2]]) -> Value {
+    let run = |run: &Run| {
+        json!({
+            "frames": run.load.frames,
+            "frames_per_second": run.load.frames_per_second,
+            "p50_us": run.load.p50_us,
+            "p99_us": run.load.p99_us,
+            "server_cpu_us": run.used.cpu_us,
+            "server_user_us": run.used.user_us,
+            "server_voluntary_switches": run.used.voluntary_switches,
+            "server_involuntary_switches": run.used.involuntary_switches,
+        })
+    };
+    let rounds: Vec<Value> = rounds
+        .iter()
+        .map(|[subject, base]| json!([run(subject), run(base)]))
+        .collect();
+    json!({
+        "sides": sides.map(|side| json!({ "name": side.name, "command": side.command })),
+        "load": load.shape_args(),
+        "rounds": rounds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(name: &'static str) -> Candidate {
+        Candidate {
+            name,
+            command: vec![name.into()],
+        }
+    }
+
+    fn made_up(cpu_us: f64) -> Run {
+        let load = LoadReport {
+            frames: 1000.0,
+            frames_per_second: 500.0,
+            p50_us: 1.5,
+            p99_us: 9.0,
+        };
+        Run {
+            load,
+            used: Usage {
+                cpu_us,
+                ..Usage::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_report_is_read_and_a_fault_is_an_error() {
+        let good = r#"{"frames_answered": 10, "frames_per_second": 5.5, "fault": false,
+                       "latency_us": {"p50": 1, "p99": 2.5}}"#;
+        let expected = LoadReport {
+            frames: 10.0,
+            frames_per_second: 5.5,
+            p50_us: 1.0,
+            p99_us: 2.5,
+        };
+        assert_eq!(LoadReport::read(good), Ok(expected));
+        for (from, to, names) in [
+            ("false", "true", "fault"),
+            ("\"p99\"", "\"p98\"", "`p99`"),
+            ("10", "0", "no frame"),
+            ("{\"p50\"", "[", "JSON"),
+        ] {
+            let error = LoadReport::read(&good.replace(from, to)).expect_err(to);
+            assert!(error.contains(names), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_summary_has_medians_and_paired_ratios() {
+        // The machine gets slower, the ratio stays: pairs must not be mixed.
+        let rounds: Vec<[Run; 2]> = (1..=9)
+            .map(|n| {
+                [
+                    made_up(3000.0 * f64::from(n)),
+                    made_up(2000.0 * f64::from(n)),
+                ]
+            })
+            .collect();
+        let (wharf, bare) = (candidate("wharf"), candidate("bare"));
+        let text = summary([&wharf, &bare], &rounds);
+        assert!(
+            text.contains("cpu us/frame    1.500 [1.500 .. 1.500]"),
+            "{text}"
+        );
+        assert!(text.contains("wharf") && text.contains("15.000"), "{text}");
+        assert!(text.contains("user us/frame   none"), "{text}");
+    }
+
+    #[test]
+    fn raw_rounds_hold_both_sides() {
+        let shape = Shape {
+            connections: 2,
+            depth: 1,
+            size: 64,
+            seconds: 0.5,
+        };
+        let load = Load {
+            program: "wharf".into(),
+            shape,
+        };
+        let (wharf, bare) = (candidate("wharf"), candidate("bare"));
+        let value = raw([&wharf, &bare], &load, &[[made_up(3.0), made_up(2.0)]]);
+        assert_eq!(value["rounds"][0][0]["server_cpu_us"], 3.0);
+        assert_eq!(value["sides"][1]["name"], "bare");
+        assert_eq!(value["load"][7], "0.5");
+    }
+}
