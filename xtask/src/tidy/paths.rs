@@ -16,6 +16,8 @@ pub(super) struct NamedPath {
     pub(super) segments: Vec<String>,
     /// It stands in a `use`.
     pub(super) imported: bool,
+    /// Its first segment was resolved by a `use` of this file, which is a path of its own.
+    pub(super) by_import: bool,
     /// It is followed by `(` or `::<`.
     pub(super) called: bool,
 }
@@ -43,6 +45,7 @@ pub(super) fn of(source: &Source) -> Vec<NamedPath> {
     for path in walk.paths.iter_mut().filter(|p| !p.imported) {
         if let Some(full) = imports.get(&path.segments[0]) {
             path.segments.splice(..1, full.iter().cloned());
+            path.by_import = true;
         }
     }
     walk.paths
@@ -157,6 +160,7 @@ impl<'a> Walk<'a> {
             line,
             segments,
             imported: true,
+            by_import: false,
             called: false,
         });
     }
@@ -186,6 +190,7 @@ impl<'a> Walk<'a> {
             line,
             segments,
             imported: false,
+            by_import: false,
             called,
         });
     }
