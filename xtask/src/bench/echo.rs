@@ -321,11 +321,28 @@ fn summary(sides: [&Candidate; 2], rounds: &[[Run; 2]]) -> String {
         let ratio = bootstrap(count, |drawn| column.ratio(&pick(drawn)));
         let text = ratio.map_or_else(
             || "none: the other side is 0".into(),
-            |r| format!("{:.3} [{:.3} .. {:.3}]", r.middle, r.low, r.high),
+            |r| {
+                format!(
+                    "{} [{} .. {}]",
+                    known(r.middle),
+                    known(r.low),
+                    known(r.high)
+                )
+            },
         );
         lines.push(format!("     {:<15} {text}", column.name));
     }
     lines.join("\n")
+}
+
+/// A ratio with three decimals. Where some rounds of the other side are 0, an end of the interval
+/// may be no number.
+fn known(ratio: f64) -> String {
+    if ratio.is_finite() {
+        format!("{ratio:.3}")
+    } else {
+        "?".into()
+    }
 }
 
 fn raw(sides: [&Candidate; 2], load: &Load, rounds: &[[Run; 2]]) -> Value {
@@ -420,6 +437,7 @@ mod tests {
         );
         assert!(text.contains("wharf") && text.contains("15.000"), "{text}");
         assert!(text.contains("user us/frame   none"), "{text}");
+        assert_eq!(known(f64::INFINITY) + &known(f64::NAN), "??");
     }
 
     #[test]
