@@ -11,20 +11,17 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::process::{Running, bound_to, catch_signals};
+use super::process::{Core, Running, bound_to, catch_signals};
 use super::stats::{bootstrap, median};
 use super::usage::Usage;
 use super::{Candidate, Programs, syscalls};
-
-pub(super) const SERVER_CORE: usize = 0;
-pub(super) const LOAD_CORE: usize = 1;
 
 /// What `wharf load` may take on top of its `--seconds`: connecting, and waiting for stragglers.
 const LOAD_SLACK: Duration = Duration::from_secs(60);
 
 /// Compare the server CPU of a wharf frame with that of a bare epoll loop
 ///
-/// One worker on core 0, `wharf load` on core 1, a fresh server for each run.
+/// One worker on the first core, `wharf load` on the second, a fresh server for each run.
 #[derive(Args)]
 pub(crate) struct EchoArgs {
     /// Rounds; each runs both servers once
@@ -213,7 +210,7 @@ fn line(out: &mut dyn Write, text: &str) -> Result<(), String> {
 
 /// Starts the server, puts the load on it, and reads what it used in between.
 fn measure(candidate: &Candidate, load: &Load) -> Result<Run, String> {
-    let command = bound_to(SERVER_CORE, &candidate.command);
+    let command = bound_to(Core::Server, &candidate.command)?;
     let mut server = Running::start(candidate.name, command)?;
     let address = server.listening_on()?;
     let before = Usage::of(server.pid)?;
@@ -230,7 +227,7 @@ impl Load {
         command.extend(["--connect".into(), address.into(), "--json".into()]);
         command.extend(self.shape_args());
         let limit = Duration::from_secs_f64(self.shape.seconds) + LOAD_SLACK;
-        let mut running = Running::start("wharf load", bound_to(LOAD_CORE, &command))?;
+        let mut running = Running::start("wharf load", bound_to(Core::Load, &command)?)?;
         LoadReport::read(&running.output(limit)?)
     }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::process::{Running, bound_to, catch_signals, wait_for};
+use super::process::{Core, Running, bound_to, catch_signals, wait_for};
 use super::usage::{Memory, descriptors};
-use super::{Candidate, Programs, echo};
+use super::{Candidate, Programs};
 
 /// How long all connections may take to be there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ pub(crate) fn run(root: &Path, args: &IdleArgs, out: &mut dyn Write) -> Result<(
 
 /// Memory of a fresh server that holds `sessions` idle sessions.
 fn measure(candidate: &Candidate, load: &str, sessions: u32) -> Result<Memory, String> {
-    let command = bound_to(echo::SERVER_CORE, &candidate.command);
+    let command = bound_to(Core::Server, &candidate.command)?;
     let mut server = Running::start(candidate.name, command)?;
     let address = server.listening_on()?;
     let own = descriptors(server.pid)?;
@@ -94,7 +94,7 @@ fn measure(candidate: &Candidate, load: &str, sessions: u32) -> Result<Memory, S
         .flat_map(|(a, b)| [(*a).into(), (*b).into()])
         .collect();
     // Both end with this function, by pid, on every way out.
-    let mut clients = Running::start("wharf load", bound_to(echo::LOAD_CORE, &command))?;
+    let mut clients = Running::start("wharf load", bound_to(Core::Load, &command)?)?;
     wait_for("all sessions open", CONNECT_LIMIT, || {
         if clients.has_ended()? {
             return Err("wharf load ended before all sessions were open".into());

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 /// How long a server may take to print its address.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -49,22 +50,36 @@ pub(super) fn wait_for<T>(
     }
 }
 
+/// Who gets which of the cores that this process may use: the server the first, the load the
+/// second.
+#[derive(Clone, Copy)]
+pub(super) enum Core {
+    Server,
+    Load,
+}
+
+impl Core {
+    fn number(self) -> Result<usize, String> {
+        let allowed = sched_getaffinity(None).map_err(|e| format!("sched_getaffinity: {e}"))?;
+        let mut numbers = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        let nth = match self {
+            Self::Server => 0,
+            Self::Load => 1,
+        };
+        let missing = "the server and the load need a core each, and this process may use only one";
+        numbers.nth(nth).ok_or_else(|| missing.into())
+    }
+}
+
 /// `command`, bound to one core and to the life of this process.
-pub(super) fn bound_to(core: usize, command: &[String]) -> Command {
+pub(super) fn bound_to(core: Core, command: &[String]) -> Result<Command, String> {
     let mut bound = Command::new("taskset");
-    bound.args([
-        "-c",
-        &core.to_string(),
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "--",
-    ]);
+    bound.args(["-c", &core.number()?.to_string()]);
     bound
-        .args(command)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    bound
+        .args(["setpriv", "--pdeathsig", "KILL", "--"])
+        .args(command);
+    bound.stdin(Stdio::null()).stdout(Stdio::piped());
+    Ok(bound)
 }
 
 /// A child process that ends when this value does.
@@ -195,6 +210,11 @@ mod tests {
         ["sh", "-c", script].map(Into::into).into()
     }
 
+    fn start(name: &str, script: &str) -> Running {
+        let command = bound_to(Core::Server, &shell(script)).expect("a core");
+        Running::start(name, command).expect("starts")
+    }
+
     fn is_alive(pid: i32) -> bool {
         std::path::Path::new(&format!("/proc/{pid}")).exists()
     }
@@ -202,7 +222,7 @@ mod tests {
     #[test]
     fn the_address_is_read_and_the_child_ends_with_the_value() {
         let script = "echo hello; echo listening on 127.0.0.1:9; exec tail -f /dev/null";
-        let mut server = Running::start("server", bound_to(0, &shell(script))).expect("starts");
+        let mut server = start("server", script);
         assert_eq!(server.listening_on().as_deref(), Ok("127.0.0.1:9"));
         let pid = server.pid;
         assert!(is_alive(pid));
@@ -213,7 +233,7 @@ mod tests {
     #[test]
     fn a_child_that_ignores_sigterm_is_killed() {
         let script = "trap '' TERM; echo listening on x; exec tail -f /dev/null";
-        let mut server = Running::start("deaf", bound_to(0, &shell(script))).expect("starts");
+        let mut server = start("deaf", script);
         assert_eq!(server.listening_on().as_deref(), Ok("x"));
         server.end_limit = Duration::from_millis(100);
         let pid = server.pid;
@@ -223,11 +243,10 @@ mod tests {
 
     #[test]
     fn a_child_that_fails_is_an_error_with_its_output() {
-        let mut load =
-            Running::start("load", bound_to(0, &shell("echo why; exit 3"))).expect("starts");
+        let mut load = start("load", "echo why; exit 3");
         let error = load.output(START_LIMIT).expect_err("exit code 3");
         assert!(error.contains("load") && error.contains("why"), "{error}");
-        let mut silent = Running::start("silent", bound_to(0, &shell("true"))).expect("starts");
+        let mut silent = start("silent", "true");
         let error = silent.listening_on().expect_err("no address");
         assert!(error.contains("silent ended without"), "{error}");
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process::{Running, bound_to, wait_for};
+use super::process::{Core, Running, bound_to, wait_for};
 use super::{Candidate, echo, usage};
 
 /// Rows below this many calls a frame are start and end of the process, not the data path.
@@ -22,7 +22,7 @@ pub(super) fn count(candidate: &Candidate, load: &echo::Load) -> Result<String, 
     command.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into));
     command.extend(candidate.command.iter().cloned());
 
-    let mut server = Running::start("strace", bound_to(echo::SERVER_CORE, &command))?;
+    let mut server = Running::start("strace", bound_to(Core::Server, &command)?)?;
     let address = server.listening_on()?;
     let strace = server.pid;
     server.pid = wait_for("strace's child", Duration::from_secs(5), || {
