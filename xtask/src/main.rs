@@ -23,6 +23,8 @@ enum Command {
     BenchEcho(bench::EchoArgs),
     #[cfg(target_os = "linux")]
     BenchIdle(bench::IdleArgs),
+    #[cfg(target_os = "linux")]
+    BenchBlocked(bench::BlockedArgs),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         Command::BenchEcho(args) => bench::echo(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::BenchIdle(args) => bench::idle(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::BenchBlocked(args) => bench::blocked(&root(), &args, &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -114,7 +114,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) handler_us: u64,
 
-    /// Microseconds of sleeping in the callback of a frame whose id is 1
+    /// Microseconds of sleeping in the callback of a frame below 12 bytes: a handler that blocks.
+    /// `wharf load` sends none that short
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) sleep_us: u64,
 

@@ -1,7 +1,8 @@
-//! `cargo xtask bench-echo` and `bench-idle`: wharf beside the machine's limit, on two cores.
+//! `cargo xtask bench-echo`, `bench-idle` and `bench-blocked`: wharf beside the machine's limit.
 //!
 //! Linux only: CPU time, context switches and memory are read from `/proc`.
 
+mod blocked;
 mod echo;
 mod idle;
 mod process;
@@ -14,6 +15,7 @@ use std::process::Command;
 
 use clap::Args;
 
+pub(crate) use blocked::{BlockedArgs, run as blocked};
 pub(crate) use echo::{EchoArgs, run as echo};
 pub(crate) use idle::{IdleArgs, run as idle};
 

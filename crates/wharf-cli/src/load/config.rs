@@ -212,7 +212,9 @@ mod tests {
 
     fn config(line: &str) -> Result<Config, Failure> {
         let words = ["wharf", "load"].into_iter().chain(line.split_whitespace());
-        let Command::Load(args) = Cli::try_parse_from(words).unwrap().command;
+        let Some(Command::Load(args)) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("these are words of `load`");
+        };
         Config::new(&args)
     }
 
