@@ -228,6 +228,8 @@ impl<'a> Runner<'a> {
             self.send_due(self.shared.stop().saturating_sub(1));
             self.stopping = true;
             self.shared.stopped.fetch_add(1, Ordering::AcqRel);
+            // There may be nothing to wait for.
+            return Ok(());
         }
         if self.started && !self.stopping {
             self.send_due(now);

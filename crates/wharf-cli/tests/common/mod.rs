@@ -1,5 +1,6 @@
 //! A small framed server with a behaviour, on std::net and named threads only, and a way to run the
 //! program against it.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -196,4 +197,45 @@ pub(crate) fn stderr(output: &Output) -> String {
 /// Bytes as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Every fault of the report.
+const FAULTS: [&str; 7] = [
+    "lost",
+    "doubled",
+    "reordered",
+    "corrupt",
+    "misrouted",
+    "connect_failed",
+    "closed_by_peer",
+];
+
+/// A server that behaves.
+pub(crate) fn echo() -> Server {
+    Server::simple(|_, frame| vec![(To::Back, frame)])
+}
+
+/// A count in the report.
+pub(crate) fn number(report: &Value, name: &str) -> u64 {
+    report[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} is no number in {report}"))
+}
+
+/// Runs with `--json` and checks that exactly these faults were counted, and nothing else.
+pub(crate) fn expect(server: &Server, line: &str, faults: &[(&str, u64)]) -> Value {
+    let output = load(server.addr, &format!("{line} --json"));
+    let (report, code) = json(&output);
+    for name in FAULTS {
+        let wanted = faults
+            .iter()
+            .find(|fault| fault.0 == name)
+            .map_or(0, |fault| fault.1);
+        assert_eq!(number(&report, name), wanted, "{name} of {line}: {report}");
+    }
+    let fault = faults.iter().any(|fault| fault.1 > 0);
+    assert_eq!(code, i32::from(fault), "{report}");
+    assert_eq!(report["fault"], fault);
+    assert_eq!(report["first_fault"].is_string(), fault);
+    report
 }
