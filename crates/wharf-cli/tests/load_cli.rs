@@ -44,7 +44,6 @@ fn nobody_listening_is_exit_3_with_the_command_to_start() {
 #[test]
 fn wrong_arguments_are_exit_2() {
     for (line, named) in [
-        ("", "Usage"),
         ("lood", "load"),
         ("load --connections 0", "0"),
         ("load --size 11", "11"),

@@ -37,6 +37,8 @@ impl Faults {
 #[derive(Debug)]
 pub(super) struct Ledger {
     open: VecDeque<(u32, Instant)>,
+    /// Passed over by a later answer.
+    skipped: Vec<u32>,
     next: u32,
     tally: Tally,
 }
@@ -94,6 +96,7 @@ impl Ledger {
     pub(super) fn new() -> Self {
         Self {
             open: VecDeque::new(),
+            skipped: Vec::new(),
             next: 0,
             tally: Tally::default(),
         }
@@ -108,18 +111,23 @@ impl Ledger {
         number
     }
 
-    /// An intact answer came.
+    /// An intact answer came. One that was skipped is lost unless it comes late.
     pub(super) fn answer(&mut self, number: u32) {
-        match self.open.iter().position(|open| open.0 == number) {
-            None => self.tally.faults.doubled += 1,
-            Some(at) => {
-                self.tally.faults.reordered += u64::from(at > 0);
-                self.tally.answered += 1;
-                if let Some((_, since)) = self.open.remove(at) {
-                    let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    let _ = self.tally.latency_us.record(micros.max(1));
-                }
+        if let Some(at) = self.open.iter().position(|open| open.0 == number) {
+            self.skipped
+                .extend(self.open.drain(..at).map(|open| open.0));
+            self.tally.answered += 1;
+            if let Some((_, since)) = self.open.pop_front() {
+                let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                // Fails only for values beyond an auto-resizing histogram, which there are none.
+                let _ = self.tally.latency_us.record(micros.max(1));
             }
+        } else if let Some(at) = self.skipped.iter().position(|&skipped| skipped == number) {
+            self.skipped.swap_remove(at);
+            self.tally.answered += 1;
+            self.tally.faults.reordered += 1;
+        } else {
+            self.tally.faults.doubled += 1;
         }
     }
 
@@ -135,7 +143,7 @@ impl Ledger {
 
     /// The end: what is open now is lost, but for what came corrupt.
     pub(super) fn close(mut self) -> Tally {
-        let lost = self.open.len() as u64;
+        let lost = (self.open.len() + self.skipped.len()) as u64;
         self.tally.faults.lost += lost.saturating_sub(self.tally.faults.corrupt);
         self.tally
     }

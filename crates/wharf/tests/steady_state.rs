@@ -1,0 +1,78 @@
+//! In its steady state an echo allocates nothing: counted over the whole process, whose only other
+//! thread of note is the client below, which allocates nothing either.
+
+use std::alloc::System;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use wharf::{Frame, Handler, Host, Refuse, Session};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+struct Echo;
+
+impl Handler for Echo {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, s: &Session<Self>, _: &mut (), frame: Frame<'_>) -> wharf::Result<()> {
+        Ok(s.send(frame.payload())?)
+    }
+}
+
+/// Sends `batch` and reads as many bytes back, `rounds` times on each connection.
+fn exchange(peers: &mut [TcpStream], batch: &[u8], cut: usize, back: &mut [u8], rounds: usize) {
+    for _ in 0..rounds {
+        for peer in peers.iter_mut() {
+            peer.write_all(&batch[..cut]).unwrap();
+            peer.write_all(&batch[cut..]).unwrap();
+            peer.read_exact(back).unwrap();
+            assert_eq!(back, batch);
+        }
+    }
+}
+
+#[test]
+fn an_echo_allocates_nothing() {
+    let mut host = Host::new();
+    let echo = host
+        .server("echo", Echo)
+        .workers(2)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    host.start().unwrap();
+    let mut peers: Vec<_> = (0..8)
+        .map(|_| {
+            let peer = TcpStream::connect(echo.local_addr().unwrap()).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            peer.set_nodelay(true).unwrap();
+            peer
+        })
+        .collect();
+    let mut frame = vec![7; 64];
+    frame[..2].copy_from_slice(&64u16.to_le_bytes());
+    let batch = frame.repeat(16);
+    let mut back = vec![0; batch.len()];
+    // Whole frames, and a frame cut in two: the partial tail lives in a buffer that is used again.
+    for cut in [batch.len(), 1000] {
+        exchange(&mut peers, &batch, cut, &mut back, 200);
+        let region = Region::new(ALLOCATOR);
+        exchange(&mut peers, &batch, cut, &mut back, 500);
+        let change = region.change();
+        let frames = 500 * peers.len() * 16;
+        // The supervisor looks around ten times a second and may grow a list once: not per frame.
+        let allocations = change.allocations + change.reallocations;
+        assert!(
+            allocations < 20,
+            "{allocations} allocations in {frames} frames: {change:?}"
+        );
+    }
+    host.stop().unwrap();
+}
