@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 mod load;
 mod out;
+mod pause;
 
 use std::process::ExitCode;
 

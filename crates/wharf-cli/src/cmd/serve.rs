@@ -7,6 +7,7 @@ use wharf::{Bytes, Frame, Handler, Host, Network, Refuse, Session};
 use crate::args::{ServeArgs, Service};
 use crate::exit::{Exit, Failure};
 use crate::out;
+use crate::pause::pause;
 
 /// The handler of all three services.
 struct Serve {
@@ -33,7 +34,7 @@ impl Handler for Serve {
             }
         }
         if self.sleep > Duration::ZERO && frame.wire().len() < SLOW_BELOW {
-            std::thread::sleep(self.sleep);
+            pause(self.sleep);
         }
         match self.service {
             Service::Echo => s.send(frame.payload())?,

@@ -18,6 +18,7 @@ use wharf::{Host, LinkState, Network, Reconnect};
 
 use crate::args::DemoArgs;
 use crate::exit::Failure;
+use crate::pause::pause;
 use bots::Bots;
 use game::{Backend, ChatLink, Game, MasterLink};
 use ledger::Total;
@@ -60,7 +61,7 @@ pub(crate) fn run(
     let began = Instant::now();
     let mut shown = began;
     while began.elapsed() < args.seconds {
-        std::thread::sleep(LOOK);
+        pause(LOOK);
         if shown.elapsed() >= Duration::from_secs(1) {
             shown = Instant::now();
             show(Moment {
@@ -97,7 +98,7 @@ fn wait_for(mut done: impl FnMut() -> bool) -> bool {
         if Instant::now() >= until {
             return false;
         }
-        std::thread::sleep(LOOK);
+        pause(LOOK);
     }
     true
 }

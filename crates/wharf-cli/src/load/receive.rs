@@ -219,7 +219,8 @@ impl Runner<'_> {
         let likely = self.likely(index, frame);
         self.tally.fault(now, || match likely {
             Some(Label { conn, seq }) => format!(
-                "connection {number}: {} wrong bytes in what should be frame {seq} of connection {conn}",
+                "connection {number}: {} wrong bytes in what should be frame {seq} of connection \
+                 {conn}",
                 self.shared.frames.difference(frame, Label { conn, seq })
             ),
             None => format!("connection {number}: a corrupt frame while none was expected"),

@@ -10,7 +10,7 @@
 //!                                    handle.rs   ────────────────────────────────▶ Handler
 //!                                    enqueue.rs  frames join send queues         ◀── session.send
 //! socket   ◀─ one gathered write ◀── flush.rs    all that the turn queued, one write a session
-//! socket   ─▶ ready ───────────────▶ flush.rs    a partial write resumes when the socket takes more
+//! socket   ─▶ ready ───────────────▶ flush.rs    a partial write resumes when there is room
 //!                                    close.rs    one on_close; flush, end, drain, free
 //! ```
 

@@ -67,7 +67,7 @@ impl<H: Handler> Served for SessionCore<H> {
         match self.deadlines.look(&self.net.options.timeouts, now) {
             Ok(Due::Owner) => self.raise(word::TIMER, now),
             Ok(Due::Close(reason)) => {
-                // A peer that is only silent gets a goodbye; one that is stuck or never spoke, none.
+                // A peer that fell silent gets a goodbye; one that is stuck or never spoke, none.
                 let idle = reason == CloseReason::IdleTimeout;
                 self.close(
                     if idle {

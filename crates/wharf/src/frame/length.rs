@@ -26,7 +26,7 @@ pub enum ByteOrder {
 /// | the length counts | write | seen in |
 /// |---|---|---|
 /// | the payload | (nothing) | most protocols |
-/// | the whole frame | `.includes_prefix(true)`, and with a header `.includes_header(true)` | MongoDB |
+/// | the whole frame | `.includes_prefix(true)`, with a header `.includes_header(true)` | MongoDB |
 /// | itself and the payload, not the byte before it | `.includes_prefix(true)` | PostgreSQL |
 /// | the rest of the header and the payload, not itself | `.includes_header(true)` | Source RCON |
 /// | anything else, from the frame's byte n on | `.length_counts_from(n)` | |

@@ -260,7 +260,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
 }
 
 /// The most buffers one [`Backend::send`] takes. 64 is far past the point where another buffer
-/// still lowers the cost of a call, and every system takes it (Linux 1024, Wine 1024, Windows more).
+/// still lowers the cost of a call, and every system takes it (Linux and Wine 1024, Windows more).
 pub(crate) const GATHER_MAX: usize = 64;
 
 #[cfg(test)]

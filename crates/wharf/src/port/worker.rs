@@ -250,7 +250,7 @@ impl Drive for Worker {
             self.port.queue.lock().unpark();
         }
         if let Err(error) = waited {
-            tracing::error!(port = %self.port.name, %error, "the port's kernel queue broke: stopping it");
+            tracing::error!(port = %self.port.name, %error, "the kernel queue broke: stopping");
             self.port.quit();
         }
         self.take_in();

@@ -191,7 +191,7 @@ impl<H: Handler> SessionCore<H> {
         self.raise(bits, self.net.port.now());
     }
 
-    /// Breaks the connection at once if the flush right is free; its holder sees the mark otherwise.
+    /// Breaks the connection at once if the flush right is free; its holder sees the mark if not.
     /// The descriptor stays: a turn that reads from it right now must not meet a stranger's.
     fn break_connection(&self) {
         if let Some(flush) = self.flush.try_lock()
