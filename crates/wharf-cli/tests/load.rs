@@ -183,7 +183,8 @@ fn an_open_loop_keeps_its_rate() {
 #[test]
 fn a_stall_shows_in_the_latency_of_every_frame_that_was_due() {
     // 200 frames a second, one of which takes 400 ms: the 80 frames due meanwhile waited too,
-    // though a depth of 1 keeps them from being sent. A closed loop would see one slow frame in hundreds.
+    // though a depth of 1 keeps them from being sent. A closed loop would see one slow frame in
+    // hundreds.
     let server = Server::simple(|n, frame| {
         if n == 50 {
             thread::sleep(Duration::from_millis(400));

@@ -1,5 +1,7 @@
 //! The program as scripts rely on it: demo, serve, doctor, their exit codes and their output.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};

@@ -1,6 +1,8 @@
 //! In its steady state an echo allocates nothing: counted over the whole process, whose only other
 //! thread of note is the client below, which allocates nothing either.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::TcpStream;

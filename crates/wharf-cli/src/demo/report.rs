@@ -159,8 +159,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "network   port    sessions    answers   lost doubled reordered corrupt  p50 us  p99 us \
-             p99.9 us"
+            "network   port    sessions    answers   lost doubled reordered corrupt  p50 us  \
+             p99 us p99.9 us"
         )?;
         for row in &self.networks {
             let Faults {

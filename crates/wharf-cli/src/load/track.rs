@@ -1,7 +1,8 @@
 //! Which frames came: pure bookkeeping, one tracker for each (receiver, sender) pair.
 //!
 //! TCP keeps order, so a frame that was skipped is lost from that moment on; if it shows up later
-//! it is reordered and no longer lost. That keeps a closed loop running after a loss and still counts
+//! it is reordered and no longer lost. That keeps a closed loop running after a loss and still
+//! counts
 //! exactly. The callers count; a tracker only says what each arrival means.
 
 /// Send times remembered at first; grows with the frames in flight.

@@ -2,7 +2,8 @@
 //!
 //! Layout: u16 LE total length, u16 LE id, u32 LE connection number, u32 LE sequence number, then a
 //! slice of a fixed random table whose offset depends on both numbers. The id is the exclusive
-//! or of the four u16 halves of the numbers, so one wrong byte in a number never passes, even in a frame
+//! or of the four u16 halves of the numbers, so one wrong byte in a number never passes, even in
+//! a frame
 //! too small to have a pattern.
 
 /// Bytes before the payload.
