@@ -58,7 +58,7 @@ fn an_echo_allocates_nothing() {
             peer
         })
         .collect();
-    let mut frame = vec![7; 64];
+    let mut frame = [7; 64];
     frame[..2].copy_from_slice(&64u16.to_le_bytes());
     let batch = frame.repeat(16);
     let mut back = vec![0; batch.len()];
