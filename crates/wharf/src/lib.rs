@@ -33,3 +33,8 @@ pub use session::{PauseGuard, SendQueueState, Session, SessionId, SessionStats};
 
 /// The bytes that frames are shared as: [`bytes::Bytes`].
 pub use bytes::Bytes;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
