@@ -129,6 +129,8 @@ pub(crate) trait Declared: Send + Sync {
     fn port(&self) -> &Arc<PortCore>;
     fn events(&self) -> &Events;
     fn sessions(&self) -> usize;
+    /// Bytes in all send queues, and how many sessions are above their high-water mark.
+    fn send_queues(&self) -> (usize, usize);
     fn is_server(&self) -> bool;
     /// Addresses it listens on: bound ones once started, declared ones before.
     fn listens_on(&self) -> Vec<SocketAddr>;
@@ -161,6 +163,16 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
 
     fn sessions(&self) -> usize {
         self.registry.count()
+    }
+
+    fn send_queues(&self) -> (usize, usize) {
+        let (mut bytes, mut behind) = (0, 0);
+        self.registry.for_each(|session| {
+            let queue = session.send_queue();
+            bytes += queue.bytes;
+            behind += usize::from(queue.behind);
+        });
+        (bytes, behind)
     }
 
     fn is_server(&self) -> bool {

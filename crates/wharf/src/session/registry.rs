@@ -56,6 +56,15 @@ impl<H: Handler> Registry<H> {
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
+
+    /// Calls `use_it` for each session, a shard at a time, holding no lock meanwhile.
+    pub(crate) fn for_each(&self, mut use_it: impl FnMut(&Session<H>)) {
+        let mut some = Vec::new();
+        for shard in &self.shards {
+            some.extend(shard.lock().values().cloned());
+            some.drain(..).for_each(|session| use_it(&session));
+        }
+    }
 }
 
 /// The open sessions of a network, as they are from moment to moment: from the return of `on_open`
@@ -123,12 +132,8 @@ impl<H: Handler> Sessions<H> {
     }
 
     /// Calls `use_it` for each open session, in no particular order, holding no lock meanwhile.
-    pub fn for_each(&self, mut use_it: impl FnMut(&Session<H>)) {
-        let mut some = Vec::new();
-        for shard in &self.0.registry.shards {
-            some.extend(shard.lock().values().cloned());
-            some.drain(..).for_each(|session| use_it(&session));
-        }
+    pub fn for_each(&self, use_it: impl FnMut(&Session<H>)) {
+        self.0.registry.for_each(use_it);
     }
 
     /// All open sessions.

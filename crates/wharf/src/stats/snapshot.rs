@@ -72,6 +72,10 @@ pub struct NetworkSnapshot {
     pub sessions: usize,
     /// Sessions that hold a socket, those being opened or closed included.
     pub sessions_live: usize,
+    /// Bytes that wait in all send queues now.
+    pub queued_bytes: usize,
+    /// Sessions above their high-water mark now: readers that are behind.
+    pub sessions_behind: usize,
     /// Connections taken from the kernel.
     pub accepted: u64,
     /// Refused because of `sessions_max`.
@@ -201,6 +205,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
     let events = network.events();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let refused = |index: usize| read(&events.refused[index]);
+    let (queued_bytes, sessions_behind) = network.send_queues();
     let mut snapshot = NetworkSnapshot {
         name: network.name().to_owned(),
         port: network.port().name.clone(),
@@ -208,6 +213,8 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         listens_on: network.listens_on(),
         sessions: network.sessions(),
         sessions_live: events.live.load(Ordering::Relaxed),
+        queued_bytes,
+        sessions_behind,
         accepted: read(&events.accepted),
         refused_sessions_max: refused(0),
         refused_per_ip: refused(1),
