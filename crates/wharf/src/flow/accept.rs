@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::network::{NetworkCore, Refusal};
 use crate::port::{Bits, Served, Socket, Token, TurnCx};
 use crate::session::core::{Phase, SessionCore};
+use crate::session::queue::CloseHow;
 use crate::session::word::{self, Word};
 use crate::time::Time;
 
@@ -203,7 +205,13 @@ impl<H: Handler> NetworkCore<H> {
             self.port.backend.register(session.token, socket)
         });
         match registered {
-            Some(Ok(())) => session,
+            Some(Ok(())) => {
+                // A stop that looked through the table before this session was in it.
+                if let Some(session) = session.as_ref().filter(|_| self.is_stopping()) {
+                    session.close(CloseHow::Graceful, CloseReason::Shutdown);
+                }
+                session
+            }
             failed => {
                 if let Some(session) = session {
                     self.port.table.remove(session.token);

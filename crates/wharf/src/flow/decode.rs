@@ -67,24 +67,10 @@ impl<H: Handler> SessionCore<H> {
         len: usize,
         budget: &mut Budget,
     ) -> Outcome {
-        let (used, outcome) = {
-            let TurnCx {
-                inbuf,
-                slot,
-                port,
-                now,
-                spare,
-            } = cx;
-            let bytes = &inbuf[..len];
-            let mut rest = TurnCx {
-                inbuf: &mut [],
-                spare,
-                now: *now,
-                port,
-                slot,
-            };
-            self.decode(session, turn, &mut rest, bytes, budget)
-        };
+        // Out of its place meanwhile: the frames borrow it, and the rest of `cx` is needed too.
+        let inbuf = std::mem::take(&mut cx.inbuf);
+        let (used, outcome) = self.decode(session, turn, cx, &inbuf[..len], budget);
+        cx.inbuf = inbuf;
         if used < len {
             let mut kept = cx.spare.take();
             kept.extend_from_slice(&cx.inbuf[used..len]);

@@ -19,12 +19,17 @@ use crate::time::Time;
 /// The room that the out buffer of a thread keeps.
 const OUT_KEPT: usize = 256 * 1024;
 
+/// Writes of one flush before other work has its turn.
+const WRITES_PER_FLUSH: usize = 16;
+
 /// How one attempt went.
 enum Wrote {
     /// Everything that was there; the socket takes more.
     All,
     /// The socket is full.
     Blocked,
+    /// It takes more, but others want the worker too.
+    Enough,
 }
 
 impl<H: Handler> SessionCore<H> {
@@ -134,7 +139,7 @@ impl<H: Handler> SessionCore<H> {
     /// Under the queue's lock: the marks agree with what it holds.
     fn mark_pending(&self, queue: &MutexGuard<'_, crate::session::queue::SendQueue>) {
         self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
-        let high = if queue.bytes() >= self.net.high_water {
+        let high = if queue.is_high(&self.net.options.send_queue) {
             word::CHOKED
         } else {
             0
@@ -146,7 +151,7 @@ impl<H: Handler> SessionCore<H> {
     pub(crate) fn flush_queue(self: &Arc<Self>, now: Time) {
         if self.word.begin_flush() {
             let mut flush = self.flush.lock();
-            let wrote = self.write_queue(&mut flush, now);
+            let wrote = self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH }, now);
             self.end_flush(flush, wrote, now);
         }
     }
@@ -158,23 +163,43 @@ impl<H: Handler> SessionCore<H> {
         mut wrote: Wrote,
         now: Time,
     ) {
+        // Shared by all rounds: a sender that never pauses must not keep this thread for ever.
+        let mut writes = WRITES_PER_FLUSH;
         loop {
             drop(flush);
-            match self.word.end_flush(matches!(wrote, Wrote::All)) {
-                FlushEnd::Done => return,
-                FlushEnd::Queued => {
-                    self.net.port.push_turn(self.as_served(), now);
-                    return;
+            let queued = match wrote {
+                Wrote::Enough => {
+                    let queued = self.word.yield_flush();
+                    if self.word.mark(word::DIRTY) == 0 {
+                        self.net.port.push_work(self.as_served());
+                    }
+                    queued
                 }
-                FlushEnd::Again => {
-                    flush = self.flush.lock();
-                    wrote = self.write_queue(&mut flush, now);
+                Wrote::All | Wrote::Blocked => {
+                    match self.word.end_flush(matches!(wrote, Wrote::All)) {
+                        FlushEnd::Done => false,
+                        FlushEnd::Queued => true,
+                        FlushEnd::Again => {
+                            flush = self.flush.lock();
+                            wrote = self.write_queue(&mut flush, &mut writes, now);
+                            continue;
+                        }
+                    }
                 }
+            };
+            if queued {
+                self.net.port.push_turn(self.as_served(), now);
             }
+            return;
         }
     }
 
-    fn write_queue(self: &Arc<Self>, flush: &mut FlushState, now: Time) -> Wrote {
+    fn write_queue(
+        self: &Arc<Self>,
+        flush: &mut FlushState,
+        writes: &mut usize,
+        now: Time,
+    ) -> Wrote {
         let Some(socket) = flush.socket.clone() else {
             self.drop_all(flush);
             return Wrote::All;
@@ -187,6 +212,10 @@ impl<H: Handler> SessionCore<H> {
                 self.drop_all(flush);
                 return Wrote::All;
             }
+            if *writes == 0 {
+                return Wrote::Enough;
+            }
+            *writes -= 1;
             match send_entries(&*self.net.port.backend, &socket, flush) {
                 Ok(n) => self.wrote(flush, n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -251,7 +280,7 @@ impl<H: Handler> SessionCore<H> {
             let mut queue = self.out.lock();
             change(&mut queue);
             self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
-            queue.bytes() <= self.net.options.send_queue.low_water()
+            queue.is_low(&self.net.options.send_queue)
                 && self.word.has(word::CHOKED)
                 && self.word.lower(word::CHOKED)
         };

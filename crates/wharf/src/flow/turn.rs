@@ -53,7 +53,7 @@ impl<H: Handler> Served for SessionCore<H> {
         core.serve(&session, had, cx);
         current::set_turn(0);
         if core.word.end_turn() {
-            cx.port.push_turn(session.0, cx.now);
+            cx.again = Some(session.0);
         }
     }
 

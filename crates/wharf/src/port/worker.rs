@@ -37,6 +37,9 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) port: &'a Arc<PortCore>,
     /// This worker's counters.
     pub(crate) slot: &'a WorkerSlot,
+    /// The session itself, if its turn ended with something due: the worker queues it when it
+    /// searches again, so that nobody is woken for what this worker will look at next.
+    pub(crate) again: Option<Arc<dyn Served>>,
 }
 
 impl TurnCx<'_> {
@@ -78,6 +81,8 @@ pub(crate) struct Worker {
     parked: bool,
     /// The lane slot of the turn that just ended, given back at the next pick.
     ended: Option<usize>,
+    /// The session of that turn, if it wants another.
+    again: Option<Arc<dyn Served>>,
 }
 
 impl Worker {
@@ -95,6 +100,7 @@ impl Worker {
             spin,
             parked: false,
             ended: None,
+            again: None,
             port,
         }
     }
@@ -118,8 +124,10 @@ impl Worker {
             now: began,
             port: &self.port,
             slot,
+            again: None,
         };
         item.turn(&mut cx);
+        self.again = cx.again;
         flush_dirty(&self.port, slot, began);
         self.now = self.port.now();
         slot.turn_since.store(0, Ordering::Release);
@@ -192,6 +200,12 @@ impl Drive for Worker {
             let mut queue = self.port.queue.lock();
             if let Some(lane) = self.ended.take() {
                 queue.turn_ended(lane);
+            }
+            if let Some(item) = self.again.take() {
+                let lane = item.lane();
+                // A searcher is here, so nobody is to be woken.
+                let woken = queue.push(lane, item, self.now);
+                debug_assert!(!woken, "the pushing worker searches");
             }
             if self.port.is_quitting() {
                 queue.leave();

@@ -15,6 +15,9 @@ use crate::time::Time;
 
 /// Turns between two looks at the kernel when there is more than one lane (R10).
 const TURNS_PER_HARVEST: usize = 8;
+/// Pieces of port work between two turns, or two looks at the kernel: a flood of connections or a
+/// long broadcast must not keep sessions from their turns.
+const WORK_PER_TURN: usize = 8;
 /// The most reports one harvest takes.
 const HARVEST_MAX: usize = 64;
 
@@ -41,6 +44,8 @@ pub(crate) struct RunQueue<T> {
     wake_posted: bool,
     /// Turns left until the next harvest.
     round: usize,
+    /// Pieces of port work since the last turn or harvest.
+    work_streak: usize,
     /// A harvest was taken in: what is queued at the next pick is the round.
     harvested: bool,
 }
@@ -55,6 +60,7 @@ impl<T> RunQueue<T> {
             searching: 0,
             wake_posted: false,
             round: 0,
+            work_streak: 0,
             harvested: false,
         }
     }
@@ -98,20 +104,24 @@ impl<T> RunQueue<T> {
     /// What the searching worker does next, and whether it posts a wake first (R1): when it takes
     /// something and leaves something, a parked sibling must come and search.
     pub(crate) fn pick(&mut self) -> (Picked<T>, bool) {
-        if let Some(item) = self.work.pop_front() {
+        let work_first = self.work_streak < WORK_PER_TURN;
+        if let Some(item) = self.work.pop_front_if(|_| work_first) {
+            self.work_streak += 1;
             // Port work is short and never blocks, but a sibling may help with a long list.
             self.searching -= 1;
             let wake = self.wants_wake();
             self.searching += 1;
             return (Picked::Work(item), wake);
         }
-        if !self.lanes.has_eligible() {
+        self.work_streak = 0;
+        let turn = self.lanes.has_eligible();
+        if !turn && self.work.is_empty() {
             return (self.park(), false);
         }
         if std::mem::take(&mut self.harvested) {
             self.round = self.round_len();
         }
-        if self.round == 0 {
+        if self.round == 0 || !turn {
             self.harvested = true;
             return (Picked::Poll(HARVEST_MAX), false);
         }

@@ -36,6 +36,8 @@ pub struct SendQueueLimits {
     /// From this many bytes on, the session's own input is not read. Default: half of `bytes_max`.
     pub high_water_bytes: Option<usize>,
     /// Down to this many bytes, it is read again. Default: a quarter of `bytes_max`.
+    ///
+    /// Half and a quarter of `frames_max` are water marks of the same kind.
     pub low_water_bytes: Option<usize>,
 }
 
@@ -138,8 +140,18 @@ impl SendQueue {
         self.push_taken(entry);
         Ok(Pushed {
             dropped,
-            high: self.bytes >= limits.high_water(),
+            high: self.is_high(limits),
         })
+    }
+
+    /// At or above a high-water mark: the session's own input is not read.
+    pub(crate) fn is_high(&self, limits: &SendQueueLimits) -> bool {
+        self.bytes >= limits.high_water() || self.frames >= (limits.frames_max / 2).max(1)
+    }
+
+    /// At or below both low-water marks: it is read again.
+    pub(crate) fn is_low(&self, limits: &SendQueueLimits) -> bool {
+        self.bytes <= limits.low_water() && self.frames <= limits.frames_max / 4
     }
 
     fn is_over(&self, entry: &Entry, limits: &SendQueueLimits, extra: usize) -> bool {

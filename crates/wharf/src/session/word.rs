@@ -225,6 +225,25 @@ impl Word {
         free(old)
     }
 
+    /// The flush stops in between, to let others have the worker: the socket takes more, and the
+    /// caller sees to it that somebody flushes again. True: the session was queued for its owner,
+    /// who waits for the right; the caller pushes it.
+    #[must_use]
+    pub(crate) fn yield_flush(&self) -> bool {
+        let (old, new) = self.change(|bits| {
+            let mut bits = (bits | WRITABLE) & !FLUSHING;
+            if bits & OWNER_WAITS != 0 {
+                bits = bits & !OWNER_WAITS | DRAINED;
+            }
+            if bits & STATE == IDLE && due(bits) {
+                bits | QUEUED
+            } else {
+                bits
+            }
+        });
+        old & STATE == IDLE && new & STATE == QUEUED
+    }
+
     /// The flush ends; `writable` says that the socket took all it was given.
     #[must_use]
     pub(crate) fn end_flush(&self, writable: bool) -> FlushEnd {
