@@ -1,0 +1,34 @@
+//! The guarantees of the design, each under its name, on every backend and under every layout.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests; clippy does not see that in a helper"
+)]
+
+mod support;
+
+#[path = "guarantees/any_worker.rs"]
+mod any_worker;
+#[path = "guarantees/once.rs"]
+mod once;
+#[path = "guarantees/serial.rs"]
+mod serial;
+
+use any_worker::{another_port_is_another_world, any_worker_any_session};
+use once::{a_refused_session_is_only_counted, open_once_close_once};
+use serial::{jobs_are_serial_in_order, serial_in_order};
+use support::{KNOWN_BACKENDS, matrix};
+
+matrix!(serial_in_order, jobs_are_serial_in_order);
+matrix!(open_once_close_once, a_refused_session_is_only_counted);
+matrix!(any_worker_any_session, another_port_is_another_world);
+
+#[test]
+fn every_backend_of_this_build_is_in_the_matrix() {
+    for backend in wharf::backends() {
+        assert!(
+            KNOWN_BACKENDS.contains(&backend.name),
+            "add \"{}\" to the macros in tests/support/mod.rs",
+            backend.name
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The simulated world.
+
+use std::time::Duration;
+
+use wharf::sim::Sim;
+
+/// Steps between two looks: a look of a peer is an event of the log.
+const STEPS: usize = 4;
+const STEPS_MAX: usize = 1_000_000;
+const TIME_MAX: Duration = Duration::from_secs(600);
+
+pub(super) fn until(sim: &Sim, what: &str, holds: &mut dyn FnMut() -> bool) {
+    let began = sim.now();
+    for step in 0..STEPS_MAX {
+        if step % STEPS == 0 && holds() {
+            return;
+        }
+        let moved = sim.step();
+        if !moved && holds() {
+            return;
+        }
+        let waited = sim.now() - began;
+        if moved && waited < TIME_MAX {
+            continue;
+        }
+        // The simulator tells best what everyone is doing.
+        let state = sim.run_until(|| false).err().map(|stuck| stuck.to_string());
+        panic!(
+            "waited in vain for {waited:?} until {what}: {}",
+            state.unwrap_or_default()
+        );
+    }
+    panic!("took {STEPS_MAX} steps in vain until {what}");
+}

@@ -1,0 +1,90 @@
+//! The world of real sockets: peers are plain non-blocking `TcpStream`s on loopback.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::peer::{End, Got};
+
+/// How long anything that has to happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn connect(
+    from: Option<IpAddr>,
+    to: SocketAddr,
+    buffer: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    if let Some(ip) = from {
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    if let Some(bytes) = buffer {
+        // Before the connect: the window is announced with it.
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+pub(super) fn until(what: &str, holds: &mut dyn FnMut() -> bool) {
+    let began = Instant::now();
+    for look in 0.. {
+        if holds() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        if look < 20 {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+pub(super) fn read(stream: &TcpStream, into: &mut Vec<u8>, max: usize) -> Got {
+    let mut buffer = [0; 16 * 1024];
+    let mut stream = stream;
+    let room = buffer.len().min(max);
+    match stream.read(&mut buffer[..room]) {
+        Ok(0) if room > 0 => Got::End(End::Fin),
+        Ok(count) => {
+            into.extend_from_slice(&buffer[..count]);
+            Got::Bytes
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+pub(super) fn write(stream: &TcpStream, bytes: &[u8]) -> Result<usize, End> {
+    let mut stream = stream;
+    match stream.write(bytes) {
+        Ok(count) => Ok(count),
+        Err(error) => match failed(&error) {
+            Got::End(end) => Err(end),
+            _ => Ok(0),
+        },
+    }
+}
+
+fn failed(error: &io::Error) -> Got {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::Interrupted => Got::Nothing,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            Got::End(End::Reset)
+        }
+        kind => panic!("a peer's socket failed: {kind:?}, {error}"),
+    }
+}
+
+/// The stream's close will be a reset.
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    SockRef::from(stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
