@@ -10,17 +10,29 @@ mod support;
 mod any_worker;
 #[path = "guarantees/once.rs"]
 mod once;
+#[path = "guarantees/sending.rs"]
+mod sending;
 #[path = "guarantees/serial.rs"]
 mod serial;
 
 use any_worker::{another_port_is_another_world, any_worker_any_session};
 use once::{a_refused_session_is_only_counted, open_once_close_once};
+use sending::{
+    a_failed_encoder_leaves_nothing, a_gathering_thread_holds_nobody_back, a_turn_keeps_its_order,
+    send_never_blocks,
+};
 use serial::{jobs_are_serial_in_order, serial_in_order};
 use support::{KNOWN_BACKENDS, matrix};
 
 matrix!(serial_in_order, jobs_are_serial_in_order);
 matrix!(open_once_close_once, a_refused_session_is_only_counted);
 matrix!(any_worker_any_session, another_port_is_another_world);
+matrix!(
+    send_never_blocks,
+    a_turn_keeps_its_order,
+    a_failed_encoder_leaves_nothing
+);
+matrix!(a_gathering_thread_holds_nobody_back);
 
 #[test]
 fn every_backend_of_this_build_is_in_the_matrix() {

@@ -7,16 +7,50 @@ use bytes::Bytes;
 
 use crate::error::{CloseReason, SendError};
 use crate::handler::Handler;
-use crate::port::current;
+use crate::port::current::{self, Gathering};
 use crate::session::core::SessionCore;
 use crate::session::queue::{CloseHow, Entry, WhenFull};
 use crate::session::word;
 
 /// A turn's own replies leave before they outgrow this, wherever the turn stands.
 const OUT_BYTES_MAX: usize = 64 * 1024;
+/// The room that the buffer for one frame keeps.
+const SCRATCH_KEPT: usize = 64 * 1024;
 
 impl<H: Handler> SessionCore<H> {
-    /// Sends the one frame that `encode` appends to the buffer it is given.
+    /// Sends one frame with this payload.
+    pub(crate) fn send_payload(self: &Arc<Self>, payload: &[u8]) -> Result<(), SendError> {
+        let framing = &self.net.options.framing;
+        if framing.is_custom() {
+            return self.send_encoded(|out| {
+                let encoded = framing.encode(payload, out);
+                encoded.map_err(|_| SendError::Framing)
+            });
+        }
+        if self.word.has(word::SHUT | word::DEAD) {
+            return Err(SendError::Closed);
+        }
+        // No user code runs in here, so the frame is built in its place.
+        let encoded = current::with_turn_of(self.id.get(), |turn| {
+            let start = turn.out.len();
+            let encoded = framing.encode(payload, &mut turn.out);
+            encoded.map(|()| turn.out.len() - start)
+        });
+        match encoded {
+            Some(Ok(len)) => self.accept_own(len),
+            Some(Err(_)) => Err(SendError::Framing),
+            None => {
+                let mut wire = Vec::new();
+                let encoded = framing.encode(payload, &mut wire);
+                encoded.map_err(|_| SendError::Framing)?;
+                self.send_wire(wire.into())
+            }
+        }
+    }
+
+    /// Sends the one frame that `encode` appends to the empty buffer it is given. In the session's
+    /// own turn that is not the out buffer itself: `encode` is user code, which may send and flush,
+    /// fail half way, panic, or cut into what it did not write.
     pub(crate) fn send_encoded<E: From<SendError>>(
         self: &Arc<Self>,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -24,24 +58,23 @@ impl<H: Handler> SessionCore<H> {
         if self.word.has(word::SHUT | word::DEAD) {
             return Err(SendError::Closed.into());
         }
-        let own = current::with_turn_of(self.id.get(), |turn| std::mem::take(&mut turn.out));
-        let Some(mut out) = own else {
+        let scratch =
+            current::with_turn_of(self.id.get(), |turn| std::mem::take(&mut turn.scratch));
+        let Some(mut wire) = scratch else {
             let mut wire = Vec::new();
             encode(&mut wire)?;
             return Ok(self.send_wire(wire.into())?);
         };
-        // The buffer is out of its place meanwhile: `encode` is user code and may send as well.
-        let start = out.len();
-        let encoded = encode(&mut out);
-        if encoded.is_err() {
-            out.truncate(start);
-        }
-        let len = out.len() - start;
+        wire.clear();
+        let encoded = encode(&mut wire);
+        let len = wire.len();
         current::with_turn_of(self.id.get(), |turn| {
-            if !turn.out.is_empty() {
-                out.append(&mut turn.out);
+            if encoded.is_ok() {
+                turn.out.extend_from_slice(&wire);
             }
-            turn.out = out;
+            if wire.capacity() <= SCRATCH_KEPT {
+                turn.scratch = wire;
+            }
         });
         encoded?;
         Ok(self.accept_own(len)?)
@@ -130,13 +163,20 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    /// Has the queue flushed: at the end of the running turn or batch, or now.
+    /// Has the queue flushed: at the end of the running turn or batch, or now. A thread that gathers
+    /// nothing tries the socket whatever lists the session is on: theirs may be long in coming.
     fn flush_soon(self: &Arc<Self>) {
-        if self.word.mark(word::DIRTY) != 0 {
-            return;
-        }
-        if current::gather(self.as_served()).is_some() {
-            self.word.take(word::DIRTY);
+        let gathered = match current::gathering() {
+            Gathering::Turn => {
+                if self.word.mark(word::DIRTY) == 0 {
+                    current::gather_in_turn(self.as_served());
+                }
+                true
+            }
+            Gathering::Batch => current::gather_in_batch(self.as_served()),
+            Gathering::Nothing => false,
+        };
+        if !gathered {
             self.flush_queue(self.net.port.now());
         }
     }

@@ -179,6 +179,12 @@ impl Framing {
         Ok(Self { kind })
     }
 
+    /// Whether user code cuts and encodes.
+    #[inline]
+    pub(crate) fn is_custom(&self) -> bool {
+        matches!(self.kind, Kind::Custom(_))
+    }
+
     /// The largest frame, in bytes on the wire: header, payload and delimiter.
     #[inline]
     #[must_use]

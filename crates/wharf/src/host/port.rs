@@ -57,9 +57,9 @@ impl Port {
         impl Drop for End<'_> {
             fn drop(&mut self) {
                 let gathered = port::current::end_batch();
-                if !gathered.is_empty() {
+                if gathered.len() > 0 {
                     let now = self.0.shared.core.now();
-                    gathered.into_iter().for_each(|item| item.work(now));
+                    gathered.for_each(|item| item.work(now));
                 }
             }
         }

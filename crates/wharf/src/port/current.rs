@@ -1,6 +1,7 @@
 //! What the running thread is doing: in which turn it is, and where frames sent meanwhile gather.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::core::PortCore;
@@ -15,6 +16,8 @@ pub(crate) struct Turn {
     pub(crate) out: Vec<u8>,
     /// Whole frames in `out`.
     pub(crate) frames: u64,
+    /// Where user code encodes a frame before it joins `out`.
+    pub(crate) scratch: Vec<u8>,
 }
 
 struct Current {
@@ -22,15 +25,21 @@ struct Current {
     in_turn: bool,
     /// Open `batch` calls of a thread that is no worker, and what they gathered.
     batches: usize,
-    gathered: Vec<Arc<dyn Served>>,
+    /// By address, which is a session's as long as it is in here.
+    gathered: BTreeMap<usize, Arc<dyn Served>>,
 }
 
 thread_local! {
     static CURRENT: RefCell<Current> = const {
-        RefCell::new(Current { worker: None, in_turn: false, batches: 0, gathered: Vec::new() })
+        RefCell::new(Current {
+            worker: None,
+            in_turn: false,
+            batches: 0,
+            gathered: BTreeMap::new(),
+        })
     };
     static TURN: RefCell<Turn> = const {
-        RefCell::new(Turn { session: 0, out: Vec::new(), frames: 0 })
+        RefCell::new(Turn { session: 0, out: Vec::new(), frames: 0, scratch: Vec::new() })
     };
 }
 
@@ -79,23 +88,58 @@ pub(crate) fn with_turn_of<R>(session: u64, use_it: impl FnOnce(&mut Turn) -> R)
     TURN.with_borrow_mut(|turn| (turn.session == session).then(|| use_it(turn)))
 }
 
-/// Keeps `item` for the end of the turn or batch; gives it back if this thread gathers nothing.
-pub(crate) fn gather(item: Arc<dyn Served>) -> Option<Arc<dyn Served>> {
-    CURRENT.with_borrow_mut(|current| match &current.worker {
-        Some((port, index)) if current.in_turn => {
+/// Where the sends of a thread gather.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gathering {
+    /// In the running turn: flushed at its end, or by a sibling if it gets stuck.
+    Turn,
+    /// In a `batch` of a thread that is no worker: flushed at its end.
+    Batch,
+    /// Nowhere.
+    Nothing,
+}
+
+/// Where the sends of this thread gather now.
+pub(crate) fn gathering() -> Gathering {
+    CURRENT.with_borrow(|current| {
+        if current.in_turn && current.worker.is_some() {
+            Gathering::Turn
+        } else if current.batches > 0 {
+            Gathering::Batch
+        } else {
+            Gathering::Nothing
+        }
+    })
+}
+
+/// Keeps `item` for the end of the running turn.
+pub(crate) fn gather_in_turn(item: Arc<dyn Served>) {
+    CURRENT.with_borrow(|current| {
+        if let Some((port, index)) = &current.worker {
             let mut dirty = port.slots()[*index].dirty.lock();
             dirty.push(item);
             if dirty.len() == 1 {
                 drop(dirty);
                 port.watch_dirty();
             }
-            None
         }
-        _ if current.batches > 0 && current.gathered.len() < GATHERED_MAX => {
-            current.gathered.push(item);
-            None
+    });
+}
+
+/// Keeps `item`, once, for the end of the batch; false if that has gathered enough.
+pub(crate) fn gather_in_batch(item: Arc<dyn Served>) -> bool {
+    CURRENT.with_borrow_mut(|current| {
+        // A list of its own and no mark on the session: a batch may take its time, and nobody
+        // else's frames may wait for it.
+        let address = Arc::as_ptr(&item).cast::<()>().addr();
+        if current.gathered.contains_key(&address) {
+            return true;
         }
-        _ => Some(item),
+        let fits = current.gathered.len() < GATHERED_MAX;
+        if fits {
+            current.gathered.insert(address, item);
+        }
+        fits
     })
 }
 
@@ -113,13 +157,14 @@ pub(crate) fn begin_batch() {
 }
 
 /// A batch ends on this thread: what it gathered, if it was the outermost.
-pub(crate) fn end_batch() -> Vec<Arc<dyn Served>> {
-    CURRENT.with_borrow_mut(|current| {
+pub(crate) fn end_batch() -> impl ExactSizeIterator<Item = Arc<dyn Served>> {
+    let gathered = CURRENT.with_borrow_mut(|current| {
         current.batches -= 1;
         if current.batches == 0 {
             std::mem::take(&mut current.gathered)
         } else {
-            Vec::new()
+            BTreeMap::new()
         }
-    })
+    });
+    gathered.into_values()
 }

@@ -153,9 +153,7 @@ impl<H: Handler> Session<H> {
     /// # Errors
     /// [`SendError::Closed`], or what the send queue's full-policy says.
     pub fn send(&self, payload: &[u8]) -> Result<(), SendError> {
-        let framing = &self.0.net.options.framing;
-        self.0
-            .send_encoded(|out| framing.encode(payload, out).map_err(|_| SendError::Framing))
+        self.0.send_payload(payload)
     }
 
     /// Sends several payloads, each as a frame; stops at the first that is not accepted.
@@ -174,8 +172,9 @@ impl<H: Handler> Session<H> {
         Ok(sent)
     }
 
-    /// Sends one frame whose payload `encode` appends to the buffer it is given: in the session's
-    /// own turn that is the worker's out buffer itself. When it fails, nothing is queued.
+    /// Sends one frame whose payload `encode` appends to the buffer it is given; in the session's
+    /// own turn one that the worker keeps, so nothing is allocated. When it fails, or panics,
+    /// nothing is queued, and what was sent before is not touched.
     ///
     /// # Errors
     /// What `encode` returned, or as [`Self::send`].

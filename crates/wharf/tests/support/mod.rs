@@ -21,6 +21,7 @@ mod layout;
 mod peer;
 mod process;
 mod run;
+mod serve;
 #[cfg(feature = "sim")]
 mod simulated;
 mod sockets;
@@ -35,6 +36,7 @@ pub(crate) use process::{Open, open_now};
 pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets};
 #[cfg(feature = "sim")]
 pub(crate) use run::{in_sim, seeds};
+pub(crate) use serve::{finish, serve, small_queue, small_socket};
 pub(crate) use world::World;
 
 /// One frame of the default framing: a little-endian u16 length that counts itself, the payload.
