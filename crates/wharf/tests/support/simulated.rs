@@ -5,7 +5,7 @@ use std::time::Duration;
 use wharf::sim::Sim;
 
 /// Steps between two looks: a look of a peer is an event of the log.
-const STEPS: usize = 4;
+const STEPS: usize = 3;
 const STEPS_MAX: usize = 1_000_000;
 const TIME_MAX: Duration = Duration::from_secs(600);
 
@@ -23,12 +23,13 @@ pub(super) fn until(sim: &Sim, what: &str, holds: &mut dyn FnMut() -> bool) {
         if moved && waited < TIME_MAX {
             continue;
         }
-        // The simulator tells best what everyone is doing.
+        // The simulator tells best what everyone is doing: it is asked without another step.
+        sim.set_limits(0, TIME_MAX);
         let state = sim.run_until(|| false).err().map(|stuck| stuck.to_string());
-        panic!(
-            "waited in vain for {waited:?} until {what}: {}",
-            state.unwrap_or_default()
-        );
+        let state = state.unwrap_or_default();
+        let workers = state.lines().filter(|line| line.contains("worker "));
+        let workers = workers.collect::<Vec<_>>().join("\n");
+        panic!("waited in vain for {waited:?} until {what}:\n{workers}");
     }
     panic!("took {STEPS_MAX} steps in vain until {what}");
 }

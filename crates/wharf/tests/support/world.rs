@@ -88,6 +88,17 @@ impl World {
         "127.0.0.1:0"
     }
 
+    /// No pipes of a few bytes from now on: for bodies that move more than some kilobytes.
+    pub(crate) fn move_much(&self) {
+        #[cfg(feature = "sim")]
+        if let Some(sim) = self.sim() {
+            sim.set_faults(wharf::sim::Faults {
+                small_pipes: 0.0,
+                ..wharf::sim::Faults::default()
+            });
+        }
+    }
+
     /// A number from the seed; on sockets from nowhere in particular.
     pub(crate) fn below(&self, end: usize) -> usize {
         self.0.random.borrow_mut().usize(0..end)
@@ -133,7 +144,8 @@ impl World {
             Kind::Sim(sim) => {
                 // Pipes are made when the connect ends, by the faults of that moment.
                 sim.set_faults(wharf::sim::Faults {
-                    pipe_bytes: 4096,
+                    pipe_bytes: 500 + self.below(8000),
+                    small_pipes: 0.0,
                     ..wharf::sim::Faults::default()
                 });
                 Wire::Sim(sim.connect(to))
