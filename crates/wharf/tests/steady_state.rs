@@ -69,11 +69,11 @@ fn an_echo_allocates_nothing() {
         exchange(&mut peers, &batch, cut, &mut back, 500);
         let change = region.change();
         let frames = 500 * peers.len() * 16;
-        // The supervisor looks around ten times a second and may grow a list once: not per frame.
+        // Lists grow once, on the worker that first needs them: not per frame.
         let allocations = change.allocations + change.reallocations;
         assert!(
-            allocations < 20,
-            "{allocations} allocations in {frames} frames: {change:?}"
+            allocations * 1000 < frames,
+            "{allocations} in {frames} frames: {change:?}"
         );
     }
     host.stop().unwrap();
