@@ -33,10 +33,8 @@ pub enum ErrorKind {
 }
 
 /// Something that did not work: what, where, and how to mend it.
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -84,6 +82,14 @@ impl fmt::Display for Error {
             Some(source) => write!(f, ": {source}"),
             None => Ok(()),
         }
+    }
+}
+
+/// The kind, then the text of [`Display`](fmt::Display): it is what a `main` that returns an error
+/// prints, and a person reads it there.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 
