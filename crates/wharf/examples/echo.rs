@@ -1,6 +1,7 @@
 //! The shortest complete server: `cargo run --release --example echo 127.0.0.1:7000`
 //!
-//! Frames are what `wharf load` sends: a little-endian u16 length that counts itself, then bytes.
+//! The address is that one unless given. Frames are what `wharf load` sends: a little-endian u16
+//! length that counts itself, then bytes.
 
 use wharf::{Frame, Handler, Host, Refuse, Session};
 
@@ -18,11 +19,15 @@ impl Handler for Echo {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "says where it listens")]
 fn main() -> wharf::Result<()> {
-    let addr = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:7000".to_owned());
+    let addr = std::env::args().nth(1);
+    let addr = addr.unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let mut host = Host::new();
-    host.server("echo", Echo).listen(addr)?;
+    let echo = host.server("echo", Echo).listen(addr)?;
+    host.start()?;
+    for addr in echo.local_addrs() {
+        println!("listening on {addr}");
+    }
     host.run_until_signal()
 }
