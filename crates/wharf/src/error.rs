@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::frame::FrameError;
+use crate::frame::{FrameError, FramingError};
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -114,6 +114,12 @@ impl From<io::Error> for Error {
 impl From<FrameError> for Error {
     fn from(error: FrameError) -> Self {
         Self::new(ErrorKind::Send, error.to_string())
+    }
+}
+
+impl From<FramingError> for Error {
+    fn from(error: FramingError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
     }
 }
 
