@@ -8,6 +8,8 @@ mod support;
 
 #[path = "guarantees/any_worker.rs"]
 mod any_worker;
+#[path = "guarantees/bounds.rs"]
+mod bounds;
 #[path = "guarantees/once.rs"]
 mod once;
 #[path = "guarantees/sending.rs"]
@@ -16,6 +18,11 @@ mod sending;
 mod serial;
 
 use any_worker::{another_port_is_another_world, any_worker_any_session};
+use bounds::{
+    a_claimed_length_costs_nothing, a_slow_reader_is_slowed, sessions_are_bounded,
+    the_mailbox_is_bounded, when_full_close, when_full_drop_new, when_full_drop_old,
+    when_full_error, who_is_behind_is_known,
+};
 use once::{a_refused_session_is_only_counted, open_once_close_once};
 use sending::{
     a_failed_encoder_leaves_nothing, a_gathering_thread_holds_nobody_back, a_turn_keeps_its_order,
@@ -33,6 +40,22 @@ matrix!(
     a_failed_encoder_leaves_nothing
 );
 matrix!(a_gathering_thread_holds_nobody_back);
+mod queues_are_bounded {
+    use super::*;
+    matrix!(
+        when_full_close,
+        when_full_error,
+        when_full_drop_new,
+        when_full_drop_old
+    );
+    matrix!(
+        a_slow_reader_is_slowed,
+        the_mailbox_is_bounded,
+        sessions_are_bounded
+    );
+    matrix!(exclusive a_claimed_length_costs_nothing);
+    matrix!(who_is_behind_is_known);
+}
 
 #[test]
 fn every_backend_of_this_build_is_in_the_matrix() {

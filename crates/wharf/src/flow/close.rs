@@ -114,9 +114,13 @@ impl<H: Handler> SessionCore<H> {
         }
         turn.socket = None;
         turn.phase = Phase::Closed;
-        let lost = self.out.lock().clear();
+        let lost = {
+            let mut out = self.out.lock();
+            let lost = out.clear();
+            self.mirror(&out);
+            lost
+        };
         self.count_lost(lost as u64);
-        self.queued_bytes.store(0, Ordering::Relaxed);
         self.word.mark(word::DEAD);
         self.net.port.disarm(self.token);
         self.net.port.table.remove(self.token);

@@ -2,7 +2,6 @@
 //! turn may go on (R4).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::turn::Turning;
@@ -151,9 +150,11 @@ impl<H: Handler> SessionCore<H> {
     /// leaves before the next callback.
     fn must_stop(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> bool {
         let now = cx.port.now();
-        let own = current::with_turn_of(self.id.get(), |turn| turn.out.len()).unwrap_or(0);
-        let queued = own + self.queued_bytes.load(Ordering::Relaxed);
-        if queued >= self.net.high_water || now >= budget.long_from {
+        let own = current::with_turn_of(self.id.get(), |turn| (turn.out.len(), turn.frames));
+        let (own_bytes, own_frames) = own.unwrap_or_default();
+        let (bytes, frames) = self.queued();
+        let limits = &self.net.options.send_queue;
+        if limits.is_high(own_bytes + bytes, own_frames + frames) || now >= budget.long_from {
             self.flush_turn(now);
             cx.flush_others(now);
         }

@@ -85,10 +85,14 @@ impl<H: Handler> SessionCore<H> {
         let limits = &self.net.options.send_queue;
         let count = |turn: &mut current::Turn| {
             turn.frames += 1;
-            turn.out.len()
+            (turn.out.len(), turn.frames)
         };
-        let own = current::with_turn_of(self.id.get(), count).unwrap_or(0);
-        if own + self.queued_bytes.load(Ordering::Relaxed) <= limits.bytes_max.min(OUT_BYTES_MAX) {
+        let (own_bytes, own_frames) =
+            current::with_turn_of(self.id.get(), count).unwrap_or_default();
+        let (bytes, frames) = self.queued();
+        if own_bytes + bytes <= limits.bytes_max.min(OUT_BYTES_MAX)
+            && own_frames + frames <= limits.frames_max
+        {
             return Ok(());
         }
         // Take the last frame off, write what was there before, and let the queue judge it.
@@ -130,7 +134,7 @@ impl<H: Handler> SessionCore<H> {
             let mut out = self.out.lock();
             let pushed = out.push(entry, limits, 0);
             if let Ok(pushed) = &pushed {
-                self.queued_bytes.store(out.bytes(), Ordering::Relaxed);
+                self.mirror(&out);
                 // Under the lock, as the flush clears them under the lock.
                 let high = if pushed.high { word::CHOKED } else { 0 };
                 self.word.mark(word::PENDING | high);

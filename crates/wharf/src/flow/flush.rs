@@ -64,10 +64,10 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Writes bytes that are in no queue yet; what the socket does not take becomes the session's.
-    fn flush_bytes(self: &Arc<Self>, out: &[u8], frames: u64, now: Time) {
+    fn flush_bytes(self: &Arc<Self>, out: &[u8], frames: usize, now: Time) {
         let frames_u32 = u32::try_from(frames).unwrap_or(u32::MAX);
         if self.word.has(word::ABORTED | word::DEAD) {
-            self.count_lost(frames);
+            self.count_lost(frames as u64);
             return;
         }
         if !self.word.begin_flush_direct() {
@@ -138,8 +138,9 @@ impl<H: Handler> SessionCore<H> {
 
     /// Under the queue's lock: the marks agree with what it holds.
     fn mark_pending(&self, queue: &MutexGuard<'_, crate::session::queue::SendQueue>) {
-        self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
-        let high = if queue.is_high(&self.net.options.send_queue) {
+        self.mirror(queue);
+        let limits = &self.net.options.send_queue;
+        let high = if limits.is_high(queue.bytes(), queue.frames()) {
             word::CHOKED
         } else {
             0
@@ -279,8 +280,9 @@ impl<H: Handler> SessionCore<H> {
         let resumed = {
             let mut queue = self.out.lock();
             change(&mut queue);
-            self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
-            queue.is_low(&self.net.options.send_queue)
+            self.mirror(&queue);
+            let limits = &self.net.options.send_queue;
+            limits.is_low(queue.bytes(), queue.frames())
                 && self.word.has(word::CHOKED)
                 && self.word.lower(word::CHOKED)
         };

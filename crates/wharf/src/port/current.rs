@@ -15,7 +15,7 @@ pub(crate) struct Turn {
     /// Replies to the session in turn, built here and written once (R9).
     pub(crate) out: Vec<u8>,
     /// Whole frames in `out`.
-    pub(crate) frames: u64,
+    pub(crate) frames: usize,
     /// Where user code encodes a frame before it joins `out`.
     pub(crate) scratch: Vec<u8>,
 }

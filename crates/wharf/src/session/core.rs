@@ -30,8 +30,9 @@ pub(crate) struct SessionCore<H: Handler> {
     pub(crate) turn: Mutex<TurnState<H::State>>,
     pub(crate) flush: Mutex<FlushState>,
     pub(crate) out: Mutex<SendQueue>,
-    /// Mirror of `out`'s byte count, for looks without the lock.
-    pub(crate) queued_bytes: AtomicUsize,
+    /// Mirrors of `out`'s counts, for looks without the lock.
+    queued_bytes: AtomicUsize,
+    queued_frames: AtomicUsize,
     pub(crate) mailbox: Mutex<Mailbox<H>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) counts: SessionCounts,
@@ -144,6 +145,7 @@ impl<H: Handler> SessionCore<H> {
             }),
             out: Mutex::default(),
             queued_bytes: AtomicUsize::new(0),
+            queued_frames: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox {
                 jobs: VecDeque::new(),
                 closed: false,
@@ -220,6 +222,18 @@ impl<H: Handler> SessionCore<H> {
                 .port
                 .push_turn(self.as_served(), self.net.port.now());
         }
+    }
+
+    /// Bytes and frames that waited in `out` a moment ago.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let bytes = self.queued_bytes.load(Ordering::Relaxed);
+        (bytes, self.queued_frames.load(Ordering::Relaxed))
+    }
+
+    /// Under the queue's lock: shows its counts to those who look without it.
+    pub(crate) fn mirror(&self, queue: &SendQueue) {
+        self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
+        self.queued_frames.store(queue.frames(), Ordering::Relaxed);
     }
 
     /// The close that was asked for.

@@ -29,15 +29,14 @@ pub enum WhenFull {
 pub struct SendQueueLimits {
     /// The most bytes it holds. Default: 256 KiB.
     pub bytes_max: usize,
-    /// The most frames it holds. Default: 4096.
+    /// The most frames it holds. Default: 4096. With half as many waiting, the session's own input is
+    /// not read, until it is down to a quarter.
     pub frames_max: usize,
     /// What happens beyond. Default: [`WhenFull::Close`].
     pub when_full: WhenFull,
     /// From this many bytes on, the session's own input is not read. Default: half of `bytes_max`.
     pub high_water_bytes: Option<usize>,
     /// Down to this many bytes, it is read again. Default: a quarter of `bytes_max`.
-    ///
-    /// Half and a quarter of `frames_max` are water marks of the same kind.
     pub low_water_bytes: Option<usize>,
 }
 
@@ -66,6 +65,20 @@ impl SendQueueLimits {
         self.low_water_bytes
             .unwrap_or(self.bytes_max / 4)
             .min(self.high_water() - 1)
+    }
+
+    /// Whether so much waiting means that the session's own input is not read.
+    pub(crate) fn is_high(&self, bytes: usize, frames: usize) -> bool {
+        bytes >= self.high_water() || frames >= self.frames_high()
+    }
+
+    /// Whether so little waiting means that it is read again.
+    pub(crate) fn is_low(&self, bytes: usize, frames: usize) -> bool {
+        bytes <= self.low_water() && frames <= (self.frames_max / 4).min(self.frames_high() - 1)
+    }
+
+    fn frames_high(&self) -> usize {
+        (self.frames_max / 2).max(1)
     }
 }
 
@@ -101,6 +114,9 @@ pub(crate) struct SendQueue {
     /// Bytes and frames accepted and not written, those in the flush's hands included.
     bytes: usize,
     frames: usize,
+    /// Those of them that no flush has taken: what may still be dropped.
+    waiting_bytes: usize,
+    waiting_frames: usize,
     /// Set once: no frame is accepted any more.
     closing: Option<(CloseHow, CloseReason)>,
     /// Pause guards alive. Kept here for the lock: see `SessionCore::pause`.
@@ -127,12 +143,8 @@ impl SendQueue {
             match limits.when_full {
                 WhenFull::Close | WhenFull::Error => return Err(SendError::Full),
                 WhenFull::DropNew => return Err(SendError::Dropped),
-                WhenFull::DropOld => match self.entries.pop_front() {
-                    Some(old) => {
-                        self.written(old.bytes.len(), old.frames as usize);
-                        dropped += old.frames;
-                    }
-                    // Larger than the whole queue, or all room is in the flush's hands.
+                WhenFull::DropOld => match self.drop_oldest(&entry, limits, extra) {
+                    Some(frames) => dropped += frames,
                     None => return Err(SendError::Dropped),
                 },
             }
@@ -140,18 +152,8 @@ impl SendQueue {
         self.push_taken(entry);
         Ok(Pushed {
             dropped,
-            high: self.is_high(limits),
+            high: limits.is_high(self.bytes, self.frames),
         })
-    }
-
-    /// At or above a high-water mark: the session's own input is not read.
-    pub(crate) fn is_high(&self, limits: &SendQueueLimits) -> bool {
-        self.bytes >= limits.high_water() || self.frames >= (limits.frames_max / 2).max(1)
-    }
-
-    /// At or below both low-water marks: it is read again.
-    pub(crate) fn is_low(&self, limits: &SendQueueLimits) -> bool {
-        self.bytes <= limits.low_water() && self.frames <= limits.frames_max / 4
     }
 
     fn is_over(&self, entry: &Entry, limits: &SendQueueLimits, extra: usize) -> bool {
@@ -159,9 +161,39 @@ impl SendQueue {
             || self.frames + entry.frames as usize > limits.frames_max
     }
 
+    /// Drops the oldest entry to make room for this one; returns its frames. `None`, and nothing is
+    /// dropped, if that can't help: it is larger than the whole queue, or the flush holds the room.
+    fn drop_oldest(
+        &mut self,
+        entry: &Entry,
+        limits: &SendQueueLimits,
+        extra: usize,
+    ) -> Option<u32> {
+        let held = (
+            self.bytes - self.waiting_bytes,
+            self.frames - self.waiting_frames,
+        );
+        if held.0 + extra + entry.bytes.len() > limits.bytes_max
+            || held.1 + entry.frames as usize > limits.frames_max
+        {
+            return None;
+        }
+        let old = self.entries.pop_front()?;
+        self.taken(old.bytes.len(), old.frames as usize);
+        self.written(old.bytes.len(), old.frames as usize);
+        Some(old.frames)
+    }
+
+    fn taken(&mut self, bytes: usize, frames: usize) {
+        self.waiting_bytes -= bytes;
+        self.waiting_frames -= frames;
+    }
+
     /// Appends what was accepted before: no limit applies, and no close refuses it.
     pub(crate) fn push_taken(&mut self, entry: Entry) {
         self.account(entry.bytes.len(), entry.frames as usize);
+        self.waiting_bytes += entry.bytes.len();
+        self.waiting_frames += entry.frames as usize;
         self.entries.push_back(entry);
     }
 
@@ -173,8 +205,13 @@ impl SendQueue {
 
     /// Moves at most `max` entries to `into`.
     pub(crate) fn take(&mut self, into: &mut VecDeque<Entry>, max: usize) {
-        let count = self.entries.len().min(max);
-        into.extend(self.entries.drain(..count));
+        for _ in 0..self.entries.len().min(max) {
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
+            self.taken(entry.bytes.len(), entry.frames as usize);
+            into.push_back(entry);
+        }
         if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
             self.entries = VecDeque::new();
         }
@@ -190,7 +227,7 @@ impl SendQueue {
     /// Drops all that is queued; returns how many frames were lost with it.
     pub(crate) fn clear(&mut self) -> usize {
         self.entries = VecDeque::new();
-        self.bytes = 0;
+        (self.bytes, self.waiting_bytes, self.waiting_frames) = (0, 0, 0);
         std::mem::take(&mut self.frames)
     }
 
@@ -276,6 +313,25 @@ mod tests {
             taken.iter().map(|e| &e.bytes[..]).collect::<Vec<_>>(),
             [&b"cc"[..], b"dddddd"]
         );
+    }
+
+    #[test]
+    fn what_can_never_fit_drops_nothing() {
+        let limits = limits(WhenFull::DropOld);
+        let mut queue = SendQueue::default();
+        assert!(queue.push(entry(b"aaaa"), &limits, 0).is_ok());
+        assert!(queue.push(entry(b"bb"), &limits, 0).is_ok());
+        let mut taken = VecDeque::new();
+        queue.take(&mut taken, 1);
+        for giant in [&b"123456789"[..], b"12345"] {
+            assert_eq!(
+                queue.push(entry(giant), &limits, 0),
+                Err(SendError::Dropped)
+            );
+        }
+        assert_eq!((queue.bytes(), queue.frames()), (6, 2));
+        let pushed = queue.push(entry(b"cccc"), &limits, 0);
+        assert_eq!(pushed.map(|pushed| pushed.dropped), Ok(1));
     }
 
     #[test]
