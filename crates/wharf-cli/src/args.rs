@@ -53,7 +53,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Have the game server break one reply in a thousand, to see that the bots notice
+    /// Have the game server break one answer to each bot, to see that the bots notice
     #[arg(long, value_enum, hide = true)]
     pub(crate) sabotage: Option<Sabotage>,
 }

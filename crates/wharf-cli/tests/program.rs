@@ -49,7 +49,6 @@ fn a_demo_that_is_broken_on_purpose_exits_1_and_names_the_fault() {
         ("reorder", "reordered"),
         ("corrupt", "corrupt"),
     ] {
-        // Each bot needs a thousand moves to meet its first broken answer.
         let line = format!("demo --seconds 2 --bots 2 --json --sabotage {sabotage}");
         let output = wharf(&line);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -12,8 +12,8 @@ use crate::out;
 
 /// Moves between two reports of a player to the master server.
 const MOVES_PER_REPORT: u64 = 256;
-/// Of so many moves, `--sabotage` breaks the answer of one.
-const SABOTAGE_EVERY: u64 = 1000;
+/// The move of each player whose answer `--sabotage` breaks.
+const SABOTAGED_MOVE: u64 = 100;
 
 /// The game server.
 pub(super) struct Game {
@@ -73,9 +73,7 @@ impl Game {
     }
 
     fn answer(&self, s: &Session<Self>, p: &mut Player, payload: &[u8]) -> wharf::Result<()> {
-        let sabotage = self
-            .sabotage
-            .filter(|_| p.moves.is_multiple_of(SABOTAGE_EVERY));
+        let sabotage = self.sabotage.filter(|_| p.moves == SABOTAGED_MOVE);
         match sabotage {
             None => s.send(payload)?,
             Some(Sabotage::Lose) => {}
