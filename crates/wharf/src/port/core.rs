@@ -249,8 +249,9 @@ impl Served for Rescue {
 
     fn timer(self: Arc<Self>, now: Time) {
         let Some(port) = self.0.upgrade() else { return };
-        // First the flag, then the lists: a turn that gathers in between watches for itself.
-        port.watching.store(false, Ordering::SeqCst);
+        // First the flag, then the lists: a turn that gathers in between watches for itself. Read
+        // and written in one: whoever left it to this look has its entry seen by it.
+        port.watching.swap(false, Ordering::AcqRel);
         let mut waiting = false;
         for slot in port.slots() {
             let since = slot.turn_since.load(Ordering::Relaxed);
