@@ -6,6 +6,8 @@ mod flow;
 pub mod frame;
 mod handler;
 mod host;
+#[cfg(all(test, loom))]
+mod models;
 mod network;
 mod port;
 mod sched;

@@ -31,4 +31,6 @@ pub(crate) use served::Served;
 pub(crate) use signals::on_stop_signal;
 pub(crate) use socket::Socket;
 pub(crate) use threads::{ThreadSettings, apply as apply_thread_settings, cores};
+#[cfg(all(test, loom))]
+pub(crate) use timers::Timers;
 pub(crate) use worker::{RECV_BYTES, TurnCx, Worker, run as run_worker};

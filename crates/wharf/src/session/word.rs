@@ -272,3 +272,6 @@ impl Word {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

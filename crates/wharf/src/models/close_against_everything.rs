@@ -1,0 +1,117 @@
+//! M5, R8: the close against everything. One `on_close`, last; the socket is closed once, by the
+//! owner, when nobody else may touch it; and it is closed in the end, whoever was in the way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use loom::thread;
+
+use super::check;
+use super::session::{Phase, Session, Setup};
+use crate::session::queue::CloseHow;
+use crate::session::word;
+
+/// All threads have ended: the session is over, and was ended once.
+fn assert_over(session: &Session) {
+    session.settle();
+    let seen = &session.seen;
+    assert_eq!(seen.closes.load(SeqCst), 1, "one on_close");
+    assert_eq!(
+        seen.after_close.load(SeqCst),
+        0,
+        "a callback after on_close"
+    );
+    assert_eq!(seen.freed.load(SeqCst), 1, "the socket is closed, once");
+    assert!(
+        !seen.freed_early.load(SeqCst),
+        "closed while a right was out"
+    );
+    session
+        .turn
+        .with(|turn| assert_eq!(turn.phase, Phase::Closed));
+    assert!(session.word.has(word::DEAD));
+    let out = session.out.lock().unwrap();
+    assert_eq!((out.bytes(), out.frames()), (0, 0));
+}
+
+/// Every frame accepted was written or counted as lost.
+fn assert_accounted(session: &Session, accepted: usize) {
+    let written = session.kernel.sent().len();
+    let lost = session.seen.lost.load(SeqCst);
+    assert_eq!(written + lost, accepted, "{written} written, {lost} lost");
+}
+
+/// A close in good order waits for the flush of another thread, and for a full socket.
+#[test]
+fn a_close_waits_for_what_was_accepted() {
+    check(2, || {
+        let session = Session::new(Setup {
+            room: 0,
+            ..Setup::default()
+        });
+        let other = Arc::clone(&session);
+        let sender = thread::spawn(move || {
+            let accepted = other.send(&[2]);
+            other.work();
+            usize::from(accepted)
+        });
+        let other = Arc::clone(&session);
+        let peer = thread::spawn(move || {
+            other.ready(other.kernel.drain(1));
+            other.ready(other.kernel.finish());
+            other.work();
+        });
+        session.close(CloseHow::Graceful);
+        session.work();
+        let accepted = sender.join().unwrap();
+        peer.join().unwrap();
+        assert_over(&session);
+        assert_eq!(session.seen.lost.load(SeqCst), 0, "a close in good order");
+        assert_eq!(session.kernel.sent().len(), accepted);
+    });
+}
+
+/// Close, abort and the peer's end at once: the first reason ends the callbacks, once.
+#[test]
+fn two_closes_and_the_end_of_the_stream_are_one_close() {
+    check(2, || {
+        let session = Session::new(Setup::default());
+        let other = Arc::clone(&session);
+        let peer = thread::spawn(move || {
+            other.ready(other.kernel.finish());
+            other.work();
+        });
+        let other = Arc::clone(&session);
+        let closer = thread::spawn(move || {
+            other.close(CloseHow::Graceful);
+            other.work();
+        });
+        session.close(CloseHow::Abort);
+        session.work();
+        peer.join().unwrap();
+        closer.join().unwrap();
+        assert_over(&session);
+    });
+}
+
+/// The owner finds the flush right taken by a flush that the abort interrupts.
+#[test]
+fn the_owner_gets_the_flush_right_in_the_end() {
+    check(3, || {
+        let session = Session::new(Setup {
+            room: 1,
+            ..Setup::default()
+        });
+        let other = Arc::clone(&session);
+        let sender = thread::spawn(move || {
+            let first = other.send(&[1]);
+            let second = other.send(&[2]);
+            usize::from(first) + usize::from(second)
+        });
+        session.close(CloseHow::Abort);
+        session.work();
+        let accepted = sender.join().unwrap();
+        assert_over(&session);
+        assert_accounted(&session, accepted);
+    });
+}

@@ -1,0 +1,10 @@
+//! The word against a plain model.
+
+use super::{IDLE, STATE, Word};
+
+impl Word {
+    /// Whether it is neither queued nor in a turn.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.bits() & STATE == IDLE
+    }
+}
