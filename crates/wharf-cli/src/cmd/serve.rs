@@ -58,6 +58,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         host = host.with_backend(backend);
     }
     let network = declare(&mut host, args).map_err(|error| Failure::of_library(&error))?;
+    host.stop_on_signal()
+        .map_err(|error| Failure::of_library(&error))?;
     host.start().map_err(|error| Failure::of_library(&error))?;
     for addr in network.local_addrs() {
         out::line(format_args!("listening on {addr}"))?;

@@ -248,7 +248,8 @@ impl<'a> Args<'a> {
     pub(crate) fn of(frame: &Frame<'a>) -> Result<Self, Complaint> {
         let wire = frame.wire();
         if frame.is_empty() {
-            // Empty input, or bad input. The latter is the session's last: it may cost a second cut.
+            // Empty input, or bad input. The latter is the session's last: it may cost a second
+            // cut.
             return match cut(wire, 0) {
                 Cut::Bad { why, .. } => Err(why),
                 _ => Ok(Self::Words(Vec::new().into_iter())),

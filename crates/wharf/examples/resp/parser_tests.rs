@@ -204,7 +204,8 @@ proptest! {
         parts in prop::collection::vec(
             prop_oneof![
                 Just("*1\r\n"), Just("*2\r\n"), Just("$1\r\n"), Just("$3\r\n"), Just("a\r\n"),
-                Just("abc\r\n"), Just("\n"), Just("\r"), Just("\""), Just("*"), Just("$"), Just("-1"),
+                Just("abc\r\n"), Just("\n"), Just("\r"), Just("\""), Just("*"), Just("$"),
+                Just("-1"),
             ],
             0..24,
         ),

@@ -167,7 +167,8 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    /// Has the queue flushed: at the end of the running turn or batch, or now. A thread that gathers
+    /// Has the queue flushed: at the end of the running turn or batch, or now. A thread that
+    /// gathers
     /// nothing tries the socket whatever lists the session is on: theirs may be long in coming.
     fn flush_soon(self: &Arc<Self>) {
         let gathered = match current::gathering() {

@@ -206,16 +206,25 @@ impl Host {
         self.shared.stop_and_wait()
     }
 
+    /// Has Ctrl-C and SIGTERM stop this host from now on; [`Self::run_until_signal`] does it too.
+    /// Call it before [`Self::start`] where something between the two takes time.
+    ///
+    /// # Errors
+    /// The system refused to watch signals.
+    pub fn stop_on_signal(&mut self) -> Result<()> {
+        signals::watch(&self.shared)
+    }
+
     /// Starts if that was not done, waits for Ctrl-C or SIGTERM (a second one cuts the drain
     /// short) or for [`HostHandle::stop`], and stops.
     ///
     /// # Errors
     /// As [`Self::start`] and [`Self::stop`].
     pub fn run_until_signal(&mut self) -> Result<()> {
+        self.stop_on_signal()?;
         if matches!(self.shared.inner.lock().stage, Stage::Declaring) {
             self.start()?;
         }
-        signals::watch(&self.shared)?;
         self.shared.wait_until_stopped()
     }
 

@@ -16,7 +16,10 @@ static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 pub(super) fn watch(shared: &Arc<Shared>) -> Result<()> {
     let mut waiting = WAITING.lock();
     waiting.retain(|host| host.strong_count() > 0);
-    waiting.push(Arc::downgrade(shared));
+    let new = Arc::downgrade(shared);
+    if !waiting.iter().any(|host| host.ptr_eq(&new)) {
+        waiting.push(new);
+    }
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let mut installed = INSTALLED.lock();
     if !*installed {

@@ -47,6 +47,9 @@ impl<H: Handler> Group<H> {
     }
 
     /// Adds a session; false if it was in, or is over.
+    ///
+    /// From now on others' frames may reach it, ahead of what its own running turn has built and
+    /// not flushed: see [`Session::send`] and [`Session::flush`].
     pub fn join(&self, session: &Session<H>) -> bool {
         let mut members = self.members.lock();
         if members.len() % PRUNE_EVERY == PRUNE_EVERY - 1 {

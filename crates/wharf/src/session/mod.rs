@@ -148,7 +148,9 @@ impl<H: Handler> Session<H> {
     /// blocks. A caller's frames stay in order (G4).
     ///
     /// Inside the session's own turn the frame joins the worker's out buffer and leaves at the end
-    /// of the turn, in one write with the others; [`Self::flush`] sends what is there at once.
+    /// of the turn, in one write with the others; [`Self::flush`] sends what is there at once. What
+    /// other sessions send to this one meanwhile may overtake it: flush a greeting before you tell
+    /// others about the session.
     ///
     /// # Errors
     /// [`SendError::Closed`], or what the send queue's full-policy says.

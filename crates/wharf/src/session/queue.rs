@@ -29,8 +29,8 @@ pub enum WhenFull {
 pub struct SendQueueLimits {
     /// The most bytes it holds. Default: 256 KiB.
     pub bytes_max: usize,
-    /// The most frames it holds. Default: 4096. With half as many waiting, the session's own input is
-    /// not read, until it is down to a quarter.
+    /// The most frames it holds. Default: 4096. With half as many waiting, the session's own
+    /// input is not read, until it is down to a quarter.
     pub frames_max: usize,
     /// What happens beyond. Default: [`WhenFull::Close`].
     pub when_full: WhenFull,
