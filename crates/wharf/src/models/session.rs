@@ -144,6 +144,10 @@ pub(super) struct Session {
 }
 
 impl Session {
+    #[expect(
+        clippy::arc_with_non_send_sync,
+        reason = "loom's threads are coroutines of one thread"
+    )]
     pub(super) fn new(setup: Setup) -> Arc<Self> {
         let seen = Arc::<Seen>::default();
         let socket = Arc::new(Descriptor(Arc::clone(&seen)));

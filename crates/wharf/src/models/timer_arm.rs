@@ -40,13 +40,10 @@ impl Port {
     /// `arm`.
     fn arm(&self, slot: u32, at: u64) {
         let (token, at) = (Token::new(slot, 0), Time::from_nanos(at));
-        let change = {
-            let mut timers = self.timers.lock().unwrap();
-            let change = timers.arm(token, at);
-            self.due
-                .store(timers.earliest().as_nanos(), Ordering::Relaxed);
-            change
-        };
+        let mut timers = self.timers.lock().unwrap();
+        let change = timers.arm(token, at);
+        self.due
+            .store(timers.earliest().as_nanos(), Ordering::Relaxed);
         if let Some(at) = change {
             self.set_timer(at);
         }
@@ -74,8 +71,8 @@ impl Port {
 
     /// `timer_fired`.
     fn timer_fired(&self) {
-        let next = self.timers.lock().unwrap().fired();
-        if let Some(at) = next {
+        let mut timers = self.timers.lock().unwrap();
+        if let Some(at) = timers.fired() {
             self.set_timer(at);
         }
     }
@@ -115,5 +112,33 @@ fn a_deadline_armed_while_the_timer_fires_is_watched() {
         port.harvest(20);
         port.harvest(20);
         assert_eq!(port.called.load(SeqCst), 2);
+    });
+}
+
+/// Two deadlines are armed at once: the backend must end up with the earlier one.
+#[test]
+fn the_earlier_of_two_deadlines_armed_at_once_is_watched() {
+    check(3, || {
+        let port = Arc::new(Port::new());
+        let other = Arc::clone(&port);
+        let early = thread::spawn(move || other.arm(0, 20));
+        port.arm(1, 50);
+        early.join().unwrap();
+        port.assert_watched();
+    });
+}
+
+/// A deadline is armed while a worker sets the timer to what is next.
+#[test]
+fn a_deadline_armed_before_the_next_one_is_watched() {
+    check(3, || {
+        let port = Arc::new(Port::new());
+        port.arm(0, 10);
+        port.arm(1, 50);
+        let other = Arc::clone(&port);
+        let worker = thread::spawn(move || other.harvest(10));
+        port.arm(2, 20);
+        worker.join().unwrap();
+        port.assert_watched();
     });
 }

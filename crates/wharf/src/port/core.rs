@@ -148,13 +148,11 @@ impl PortCore {
 
     /// Has `timer` called on the token's tenant no later than `at`.
     pub(crate) fn arm(&self, token: Token, at: Time) {
-        let change = {
-            let mut timers = self.timers.lock();
-            let change = timers.arm(token, at);
-            self.due
-                .store(timers.earliest().as_nanos(), Ordering::Relaxed);
-            change
-        };
+        let mut timers = self.timers.lock();
+        let change = timers.arm(token, at);
+        self.due
+            .store(timers.earliest().as_nanos(), Ordering::Relaxed);
+        // Under the lock: of two changes the backend must hear the later one last.
         if let Some(at) = change {
             self.backend.set_timer(Some(at));
         }
@@ -188,8 +186,9 @@ impl PortCore {
 
     /// The backend's timer fired: sets it to what is next.
     pub(crate) fn timer_fired(&self) {
-        let next = self.timers.lock().fired();
-        if let Some(at) = next {
+        let mut timers = self.timers.lock();
+        // Under the lock, as in `arm`.
+        if let Some(at) = timers.fired() {
             self.backend.set_timer(Some(at));
         }
     }
