@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::net::{RecvFlags, SendFlags};
@@ -24,7 +24,8 @@ pub(crate) struct Epoll {
     queue: OwnedFd,
     wake: OwnedFd,
     timer: OwnedFd,
-    started: Instant,
+    /// The monotonic clock when this port's clock stood at zero.
+    started: u64,
 }
 
 impl Epoll {
@@ -51,9 +52,17 @@ impl Epoll {
             queue,
             wake,
             timer,
-            started: Instant::now(),
+            // One second ahead, so that "a while ago" never meets the clock's start.
+            started: monotonic_nanos().saturating_sub(1_000_000_000),
         })
     }
+}
+
+/// The monotonic clock. Read several times a turn, hence without the checks of `Instant`.
+fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Neither part of this clock is ever negative.
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// Room for the reports of one wait, on the stack of the worker that waits.
@@ -65,8 +74,7 @@ impl Backend for Epoll {
     }
 
     fn now(&self) -> Time {
-        // One second ahead, so that "a while ago" never meets the clock's start.
-        Time::ZERO + (self.started.elapsed() + Duration::from_secs(1))
+        Time::from_nanos(monotonic_nanos().saturating_sub(self.started))
     }
 
     fn wait(&self, out: &mut Vec<Ready>, max: usize, how: Wait) -> io::Result<()> {
