@@ -54,9 +54,12 @@ impl<H: Handler> SessionCore<H> {
             } else {
                 return;
             };
-            match outcome {
-                Outcome::AllDecoded if !budget.spent(cx.port.now()) => {}
-                Outcome::AllDecoded | Outcome::Stopped => return,
+            if outcome == Outcome::Stopped || !self.word.has(word::READABLE | word::REMAINDER) {
+                // Mostly a short read: the clock is not even asked.
+                return;
+            }
+            if budget.spent(cx.port.now()) {
+                return;
             }
         }
     }
