@@ -90,7 +90,7 @@ impl<H: Handler> SessionCore<H> {
                 self.net.port.backend.shutdown_write(socket);
             }
         }
-        let ended = turn.eof || self.recv_end(turn, cx, DISCARD_PER_TURN);
+        let ended = self.recv_end(turn, cx, DISCARD_PER_TURN);
         if turn.discarded > DISCARD_MAX {
             self.close_socket(turn, true);
         } else if ended && turn.fin_sent {

@@ -170,6 +170,12 @@ impl<H: Handler> SessionCore<H> {
         cx: &mut TurnCx<'_>,
         budget: usize,
     ) -> bool {
+        if turn.eof {
+            // Each later report repeats that the end can be read: left set, it would have the
+            // session turn round and round until everything is flushed.
+            self.word.take(word::READABLE);
+            return true;
+        }
         let mut read = 0;
         while self.word.has(word::READABLE) && read < budget {
             let Some(socket) = &turn.socket else {

@@ -1,0 +1,104 @@
+//! One test for each bug that was found by reading, named for what went wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use wharf::{Frame, Handler, Host, Network, Refuse, Session, Timeouts};
+
+/// What a handler does with a frame.
+type OnFrame = dyn Fn(&Session<Act>, &[u8]) -> wharf::Result<()> + Send + Sync;
+
+struct Act(Box<OnFrame>);
+
+impl Act {
+    fn new(
+        on_frame: impl Fn(&Session<Self>, &[u8]) -> wharf::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(on_frame))
+    }
+
+    fn echo() -> Self {
+        Self::new(|s, payload| Ok(s.send(payload)?))
+    }
+}
+
+impl Handler for Act {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, s: &Session<Self>, (): &mut (), frame: Frame<'_>) -> wharf::Result<()> {
+        (self.0)(s, frame.payload())
+    }
+}
+
+fn framed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    wharf::Framing::default()
+        .encode(payload, &mut frame)
+        .unwrap();
+    frame
+}
+
+fn connect<H: Handler>(network: &Network<H>) -> TcpStream {
+    let peer = TcpStream::connect(network.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    peer
+}
+
+fn read_frame(peer: &mut TcpStream) -> Vec<u8> {
+    let mut len = [0; 2];
+    peer.read_exact(&mut len).unwrap();
+    let mut payload = vec![0; usize::from(u16::from_le_bytes(len)) - 2];
+    peer.read_exact(&mut payload).unwrap();
+    payload
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// After the peer's FIN every report says "readable" again: the goodbye turned round and round.
+#[test]
+fn a_half_closed_peer_that_reads_slowly_costs_no_turns() {
+    let mut host = Host::new();
+    let limits = wharf::SendQueueLimits {
+        bytes_max: 64 << 20,
+        ..wharf::SendQueueLimits::default()
+    };
+    let act = Act::new(|s, _| {
+        for _ in 0..2000 {
+            s.send(&[7; 16_000])?;
+        }
+        Ok(())
+    });
+    let builder = host.server("act", act).workers(1).send_queue(limits);
+    let server = builder.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let mut peer = connect(&server);
+    peer.write_all(&framed(b"go")).unwrap();
+    wait_until("answered", || host.stats().networks[0].bytes_out > 0);
+    peer.shutdown(Shutdown::Write).unwrap();
+    wait_until("closed", || host.stats().networks[0].ended == 1);
+    let turns = |host: &Host| host.stats().ports[0].workers[0].turns;
+    let before = turns(&host);
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..10 {
+        peer.read_exact(&mut buffer).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let spent = turns(&host) - before;
+    assert!(spent < 500, "{spent} turns in 200 ms for one slow reader");
+    drop(peer);
+    host.stop().unwrap();
+}
