@@ -6,7 +6,6 @@ use super::{IDLE, STATE, Word};
 #[cfg(loom)]
 impl Word {
     /// Whether it is neither queued nor in a turn.
-    #[cfg(loom)]
     pub(crate) fn is_idle(&self) -> bool {
         self.bits() & STATE == IDLE
     }
