@@ -116,11 +116,11 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
 impl<H: Handler> NetworkCore<H> {
     /// Makes the links; they connect when the host goes.
     pub(super) fn make_links(self: &Arc<Self>) -> Result<()> {
-        for number in 0..self.options.links {
+        for _ in 0..self.options.links {
             let mut made = None;
             self.port.table.insert(|token| {
                 let addrs = self.addrs.clone();
-                let link = Arc::new(Link::new(token, Arc::clone(self), addrs, number));
+                let link = Arc::new(Link::new(token, Arc::clone(self), addrs));
                 made = Some(Arc::clone(&link));
                 link
             });

@@ -44,14 +44,9 @@ enum State {
 }
 
 impl<H: Handler> Link<H> {
-    pub(super) fn new(
-        token: Token,
-        net: Arc<NetworkCore<H>>,
-        addrs: Vec<SocketAddr>,
-        number: usize,
-    ) -> Self {
-        // Mixed with the moment of each pause: links and processes spread without a shared source.
-        let seed = token.bits() ^ u64::from(std::process::id()) << 32 ^ number as u64;
+    pub(super) fn new(token: Token, net: Arc<NetworkCore<H>>, addrs: Vec<SocketAddr>) -> Self {
+        // A source of its own for each link of each process, so that their pauses spread.
+        let seed = net.port.backend.entropy();
         let inner = Inner {
             state: State::Waiting(Time::ZERO),
             next_addr: 0,

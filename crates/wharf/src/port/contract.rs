@@ -252,6 +252,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The failure that the system noted on the socket, if any, taken from it.
     fn take_error(&self, socket: &Socket) -> Option<io::Error>;
 
+    /// A number to seed a source of randomness with: another each time and in each process, but in
+    /// the simulation the same for the same seed.
+    fn entropy(&self) -> u64;
+
     /// The address of our end.
     ///
     /// # Errors

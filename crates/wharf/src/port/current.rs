@@ -25,8 +25,8 @@ struct Current {
     in_turn: bool,
     /// Open `batch` calls of a thread that is no worker, and what they gathered.
     batches: usize,
-    /// By address, which is a session's as long as it is in here.
-    gathered: BTreeMap<usize, Arc<dyn Served>>,
+    /// By session id, which gives the flushes an order that a seed replays.
+    gathered: BTreeMap<u64, Arc<dyn Served>>,
 }
 
 thread_local! {
@@ -131,13 +131,13 @@ pub(crate) fn gather_in_batch(item: Arc<dyn Served>) -> bool {
     CURRENT.with_borrow_mut(|current| {
         // A list of its own and no mark on the session: a batch may take its time, and nobody
         // else's frames may wait for it.
-        let address = Arc::as_ptr(&item).cast::<()>().addr();
-        if current.gathered.contains_key(&address) {
+        let (session, _) = item.identity();
+        if current.gathered.contains_key(&session) {
             return true;
         }
         let fits = current.gathered.len() < GATHERED_MAX;
         if fits {
-            current.gathered.insert(address, item);
+            current.gathered.insert(session, item);
         }
         fits
     })

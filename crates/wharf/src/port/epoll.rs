@@ -241,6 +241,11 @@ impl Backend for Epoll {
             .unwrap_or_else(Some)
     }
 
+    fn entropy(&self) -> u64 {
+        // The moment sets processes of one image apart, the number those of one moment.
+        fastrand::u64(..) ^ u64::from(std::process::id()) << 32
+    }
+
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {
         os(socket)?
             .local_addr()?

@@ -1,6 +1,6 @@
 //! Groups: some sessions of a network, sent to together. A room, a zone, a team.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +17,8 @@ use crate::network::NetworkCore;
 /// is over leaves by itself, at the next join or send.
 pub struct Group<H: Handler> {
     net: Arc<NetworkCore<H>>,
-    members: Arc<Mutex<HashMap<SessionId, Session<H>>>>,
+    /// In order of age: a seed replays only if nothing depends on where memory lies.
+    members: Arc<Mutex<BTreeMap<SessionId, Session<H>>>>,
 }
 
 impl<H: Handler> Clone for Group<H> {

@@ -1,6 +1,6 @@
 //! The open sessions of a network: look up, iterate, broadcast, from any thread.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ use crate::network::NetworkCore;
 /// Shards, so that opening and closing sessions on several workers rarely meet.
 const SHARDS: usize = 16;
 
-type Shard<H> = Mutex<HashMap<SessionId, Session<H>>>;
+type Shard<H> = Mutex<BTreeMap<SessionId, Session<H>>>;
 
 /// The sessions by id.
 pub(crate) struct Registry<H: Handler> {
@@ -57,13 +57,25 @@ impl<H: Handler> Registry<H> {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Calls `use_it` for each session, a shard at a time, holding no lock meanwhile.
-    pub(crate) fn for_each(&self, mut use_it: impl FnMut(&Session<H>)) {
-        let mut some = Vec::new();
+    /// Calls `use_it` for each session, the oldest first, holding no lock meanwhile. In any other
+    /// order a run would depend on more than its seed.
+    pub(crate) fn for_each(&self, use_it: impl FnMut(&Session<H>)) {
+        let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
-            some.extend(shard.lock().values().cloned());
-            some.drain(..).for_each(|session| use_it(&session));
+            all.extend(shard.lock().values().cloned());
         }
+        // Sixteen sorted runs: the stable sort finds and merges them.
+        all.sort_by_key(Session::id);
+        all.iter().for_each(use_it);
+    }
+
+    /// The oldest session.
+    pub(crate) fn first(&self) -> Option<Session<H>> {
+        let firsts = self.shards.iter().filter_map(|shard| {
+            let first = shard.lock().first_key_value().map(|first| first.1.clone());
+            first
+        });
+        firsts.min_by_key(Session::id)
     }
 }
 
@@ -121,17 +133,13 @@ impl<H: Handler> Sessions<H> {
         self.0.registry.shard(id).lock().get(&id).cloned()
     }
 
-    /// Any one open session: the link of a client network that keeps one.
+    /// The oldest open session: the link of a client network that keeps one.
     #[must_use]
     pub fn first(&self) -> Option<Session<H>> {
-        self.0
-            .registry
-            .shards
-            .iter()
-            .find_map(|shard| shard.lock().values().next().cloned())
+        self.0.registry.first()
     }
 
-    /// Calls `use_it` for each open session, in no particular order, holding no lock meanwhile.
+    /// Calls `use_it` for each open session, the oldest first, holding no lock meanwhile.
     pub fn for_each(&self, use_it: impl FnMut(&Session<H>)) {
         self.0.registry.for_each(use_it);
     }

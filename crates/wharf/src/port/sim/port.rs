@@ -173,6 +173,10 @@ impl Backend for SimPort {
             .map(io::Error::from)
     }
 
+    fn entropy(&self) -> u64 {
+        self.net.lock().rng.u64(..)
+    }
+
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {
         let id = self.id(socket)?;
         self.net.lock().local_addr(id)
