@@ -10,12 +10,18 @@ mod support;
 mod any_worker;
 #[path = "guarantees/bounds.rs"]
 mod bounds;
+#[path = "guarantees/late.rs"]
+mod late;
 #[path = "guarantees/once.rs"]
 mod once;
+#[path = "guarantees/panics.rs"]
+mod panics;
 #[path = "guarantees/sending.rs"]
 mod sending;
 #[path = "guarantees/serial.rs"]
 mod serial;
+#[path = "guarantees/stopping.rs"]
+mod stopping;
 
 use any_worker::{another_port_is_another_world, any_worker_any_session};
 use bounds::{
@@ -23,13 +29,21 @@ use bounds::{
     the_mailbox_is_bounded, when_full_close, when_full_drop_new, when_full_drop_old,
     when_full_error, who_is_behind_is_known,
 };
+use late::close_joins_first;
 use once::{a_refused_session_is_only_counted, open_once_close_once};
+use panics::panic_is_contained;
 use sending::{
     a_failed_encoder_leaves_nothing, a_gathering_thread_holds_nobody_back, a_turn_keeps_its_order,
     send_never_blocks,
 };
 use serial::{jobs_are_serial_in_order, serial_in_order};
-use support::{KNOWN_BACKENDS, matrix};
+#[cfg(feature = "sim")]
+use stopping::a_connect_under_way_delays_no_stop;
+use stopping::{
+    a_dropped_host_stops, a_network_stops_alone, a_stuck_handler_is_named, shutdown_is_a_protocol,
+    stop_from_a_handler, who_does_not_part_is_cut,
+};
+use support::{KNOWN_BACKENDS, in_simulation, matrix, matrix_on_real_sockets};
 
 matrix!(serial_in_order, jobs_are_serial_in_order);
 matrix!(open_once_close_once, a_refused_session_is_only_counted);
@@ -56,6 +70,12 @@ mod queues_are_bounded {
     matrix!(exclusive a_claimed_length_costs_nothing);
     matrix!(who_is_behind_is_known);
 }
+matrix!(close_joins_first);
+matrix!(exclusive shutdown_is_a_protocol, stop_from_a_handler, a_dropped_host_stops);
+matrix!(who_does_not_part_is_cut, a_network_stops_alone);
+matrix_on_real_sockets!(exclusive a_stuck_handler_is_named);
+in_simulation!(a_connect_under_way_delays_no_stop);
+matrix!(panic_is_contained);
 
 #[test]
 fn every_backend_of_this_build_is_in_the_matrix() {

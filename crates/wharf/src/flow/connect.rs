@@ -55,6 +55,9 @@ impl<H: Handler> SessionCore<H> {
         cx: &TurnCx<'_>,
     ) {
         if self.word.has(word::SHUT) {
+            // Nothing to flush and nobody to part from: a stop must not wait for a host that does
+            // not answer.
+            self.close(CloseHow::Abort, CloseReason::Shutdown);
             return;
         }
         let Some(socket) = &turn.socket else { return };

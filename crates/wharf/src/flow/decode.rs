@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::handle::contained;
 use super::turn::Turning;
 use crate::error::CloseReason;
 use crate::frame::{Decoded, Frame};
@@ -113,7 +114,17 @@ impl<H: Handler> SessionCore<H> {
             if used == bytes.len() {
                 break Outcome::AllDecoded;
             }
-            match framing.decode(&bytes[used..], seen) {
+            let decoded = if framing.is_custom() {
+                // User code, so it is fenced like a callback.
+                contained(|| framing.decode(&bytes[used..], seen))
+            } else {
+                Some(framing.decode(&bytes[used..], seen))
+            };
+            let Some(decoded) = decoded else {
+                self.panicked("a codec's decode");
+                break Outcome::Stopped;
+            };
+            match decoded {
                 Ok(Decoded::Frame { wire_len, payload }) => {
                     seen = 0;
                     let frame = Frame::new(&bytes[used..used + wire_len], payload);

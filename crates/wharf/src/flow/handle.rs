@@ -1,5 +1,6 @@
 //! Handle: the user's callbacks, each fenced so that a panic ends its session and nothing else.
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,19 @@ use crate::session::queue::CloseHow;
 use crate::session::{Job, Session, word};
 use crate::time::Time;
 
+/// Runs user code; `None` if it panicked.
+pub(super) fn contained<R>(run: impl FnOnce() -> R) -> Option<R> {
+    let payload = match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => return Some(result),
+        Err(payload) => payload,
+    };
+    // What was thrown may throw when it is dropped; what that throws is kept from doing the same.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        let _leaked = ManuallyDrop::new(again);
+    }
+    None
+}
+
 impl<H: Handler> SessionCore<H> {
     /// `on_open`.
     pub(super) fn open(
@@ -21,9 +35,8 @@ impl<H: Handler> SessionCore<H> {
         turn: &mut Turning<'_, H>,
         now: Time,
     ) {
-        let opened = catch_unwind(AssertUnwindSafe(|| self.net.handler.on_open(session)));
-        match opened {
-            Ok(Ok(state)) => {
+        match contained(|| self.net.handler.on_open(session)) {
+            Some(Ok(state)) => {
                 turn.state = Some(state);
                 turn.phase = Phase::Open;
                 self.net.registry.insert(session);
@@ -34,7 +47,7 @@ impl<H: Handler> SessionCore<H> {
                     link.opened(session);
                 }
             }
-            Ok(Err(refuse)) => {
+            Some(Err(refuse)) => {
                 self.net
                     .events
                     .refused_by_handler
@@ -43,7 +56,7 @@ impl<H: Handler> SessionCore<H> {
                     reason = refuse.reason(), "on_open refused the session");
                 self.close(CloseHow::Graceful, CloseReason::Closed);
             }
-            Err(_) => {
+            None => {
                 self.net
                     .events
                     .open_panicked
@@ -62,18 +75,15 @@ impl<H: Handler> SessionCore<H> {
         frame: Frame<'_>,
     ) {
         let Some(state) = &mut turn.state else { return };
-        let handled = catch_unwind(AssertUnwindSafe(|| {
-            self.net.handler.on_frame(session, state, frame)
-        }));
+        let handled = contained(|| {
+            let handled = self.net.handler.on_frame(session, state, frame);
+            // What the error says may be the words of user code too.
+            handled.map_err(|error| error.to_string())
+        });
         match handled {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                self.close(
-                    CloseHow::Graceful,
-                    CloseReason::HandlerError(error.to_string()),
-                );
-            }
-            Err(_) => self.panicked("on_frame"),
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.close(CloseHow::Graceful, CloseReason::HandlerError(error)),
+            None => self.panicked("on_frame"),
         }
     }
 
@@ -97,8 +107,12 @@ impl<H: Handler> SessionCore<H> {
         turn: &mut Turning<'_, H>,
         job: Job<H>,
     ) {
-        let Some(state) = &mut turn.state else { return };
-        if catch_unwind(AssertUnwindSafe(|| job(session, state))).is_err() {
+        let ran = match &mut turn.state {
+            Some(state) => contained(|| job(session, state)),
+            // Posted in an on_open that then refused: it is not run, and what it holds is dropped.
+            None => contained(|| drop(job)),
+        };
+        if ran.is_none() {
             self.panicked("a posted job");
         }
     }
@@ -106,16 +120,12 @@ impl<H: Handler> SessionCore<H> {
     /// `on_close`, the last.
     pub(super) fn call_on_close(&self, session: &Session<H>, state: H::State, reason: CloseReason) {
         let handler = &self.net.handler;
-        if catch_unwind(AssertUnwindSafe(|| {
-            handler.on_close(session, state, reason)
-        }))
-        .is_err()
-        {
+        if contained(|| handler.on_close(session, state, reason)).is_none() {
             self.note_panic("on_close");
         }
     }
 
-    fn panicked(self: &Arc<Self>, callback: &str) {
+    pub(super) fn panicked(self: &Arc<Self>, callback: &str) {
         self.note_panic(callback);
         self.close(CloseHow::Graceful, CloseReason::HandlerPanicked);
     }

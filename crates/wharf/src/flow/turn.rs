@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
+use super::handle::contained;
 use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::port::{Bits, Served, TurnCx, current};
@@ -103,7 +104,9 @@ impl<H: Handler> Served for SessionCore<H> {
     fn discard(self: Arc<Self>) {
         // A turn that never returned still holds the lock; its session stays with it.
         if let Some(mut turn) = self.turn.try_lock() {
-            turn.state = None;
+            let state = turn.state.take();
+            // On the supervisor's thread, which has to come to its end.
+            contained(|| drop(state));
             turn.socket = None;
         }
         if let Some(mut flush) = self.flush.try_lock() {

@@ -68,15 +68,18 @@ macro_rules! matrix {
     (exclusive $($name:ident),+ $(,)?) => { $(
         $crate::support::matrix! { @backends $name, $crate::support::Access::Exclusive }
     )+ };
+    (@epoll $name:ident, $access:expr) => {
+        #[cfg(target_os = "linux")]
+        mod epoll {
+            $crate::support::matrix! { @layouts |layout| {
+                let body = super::super::$name;
+                $crate::support::on_sockets("epoll", $access, |w| body(w, layout));
+            } }
+        }
+    };
     (@backends $name:ident, $access:expr) => {
         mod $name {
-            #[cfg(target_os = "linux")]
-            mod epoll {
-                $crate::support::matrix! { @layouts |layout| {
-                    let body = super::super::$name;
-                    $crate::support::on_sockets("epoll", $access, |w| body(w, layout));
-                } }
-            }
+            $crate::support::matrix! { @epoll $name, $access }
             #[cfg(feature = "sim")]
             mod sim {
                 $crate::support::matrix! { @layouts |layout| {
@@ -100,6 +103,15 @@ macro_rules! matrix {
             $run
         }
     };
+}
+
+/// The same on real sockets only: a simulated worker is never seen inside a callback.
+macro_rules! matrix_on_real_sockets {
+    (exclusive $($name:ident),+ $(,)?) => { $(
+        mod $name {
+            $crate::support::matrix! { @epoll $name, $crate::support::Access::Exclusive }
+        }
+    )+ };
 }
 
 /// The same without layouts, for bodies that make ports of their own:
@@ -159,4 +171,4 @@ macro_rules! in_simulation {
     )+ };
 }
 
-pub(crate) use {each_backend, in_simulation, matrix, on_real_sockets};
+pub(crate) use {each_backend, in_simulation, matrix, matrix_on_real_sockets, on_real_sockets};

@@ -56,6 +56,18 @@ impl Peer {
         }
     }
 
+    /// Whether its connect failed. On sockets that is an error of the connect itself.
+    pub(crate) fn is_refused(&self) -> bool {
+        match &self.wire {
+            Wire::Socket(_) => false,
+            #[cfg(feature = "sim")]
+            Wire::Sim(peer) => {
+                let refused = peer.write(&[]).map_err(|error| error.kind());
+                refused == Err(std::io::ErrorKind::ConnectionRefused)
+            }
+        }
+    }
+
     /// Its own address.
     pub(crate) fn addr(&self) -> SocketAddr {
         match &self.wire {
@@ -252,6 +264,8 @@ mod simulated {
         match error.kind() {
             ErrorKind::WouldBlock => Got::Nothing,
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Got::End(End::Reset),
+            // Its connect has failed: there is nothing to read, now or ever.
+            ErrorKind::ConnectionRefused => Got::Nothing,
             kind => panic!("a simulated peer failed: {kind:?}"),
         }
     }
