@@ -155,41 +155,38 @@ impl<H: Handler> NetworkCore<H> {
     /// Makes a session of an accepted socket, or refuses it.
     fn admit(self: &Arc<Self>, socket: Socket, peer: std::net::SocketAddr, now: Time) {
         self.events.accepted.fetch_add(1, Ordering::Relaxed);
-        if self.is_stopping() {
-            return self.count_refusal(Refusal::Stopping);
-        }
         if !self.take_place() {
             return self.count_refusal(Refusal::SessionsMax);
+        }
+        // After the place is taken: a stop that saw none taken must be seen here.
+        if self.is_stopping() {
+            self.give_place();
+            return self.count_refusal(Refusal::Stopping);
         }
         let phase = if self.options.proxy_protocol {
             Phase::Preamble
         } else {
             Phase::Opening
         };
-        let admitted = phase != Phase::Preamble && self.addresses.admit(peer.ip());
-        if phase == Phase::Opening && !admitted {
+        if phase == Phase::Opening && !self.addresses.admit(peer.ip()) {
             self.give_place();
             return self.count_refusal(Refusal::SessionsPerAddress);
         }
-        let Some(session) = self.insert_session(None, socket, peer, phase) else {
-            self.addresses.release(peer.ip());
-            return;
-        };
         let handshake = self.options.timeouts.handshake.map(|timeout| now + timeout);
-        session.deadlines.handshake_by(handshake);
-        if let Some(at) = handshake {
-            self.port.arm(session.token, at);
+        if let Some(session) = self.insert_session(None, socket, peer, phase, handshake) {
+            session.raise(word::START, now);
         }
-        session.raise(word::START, now);
     }
 
-    /// Puts a session into the table and has its socket reported. The caller holds a place.
+    /// Puts a session into the table and has its socket reported; its connect, if it has a link, or
+    /// else its handshake must end by `by`. The caller holds a place.
     pub(super) fn insert_session(
         self: &Arc<Self>,
         link: Option<Arc<crate::network::Link<H>>>,
         socket: Socket,
         peer: std::net::SocketAddr,
         phase: Phase,
+        by: Option<Time>,
     ) -> Option<Arc<SessionCore<H>>> {
         let mut made = None;
         let inserted = self.port.table.insert(|token| {
@@ -200,6 +197,12 @@ impl<H: Handler> NetworkCore<H> {
         });
         let session = made.filter(|_| inserted.is_some());
         let registered = session.as_ref().map(|session| {
+            // Before the first report: a turn may follow it on another worker at once, and what it
+            // sets must not be overwritten.
+            session.deadlines.begin(phase == Phase::Connecting, by);
+            if let Some(at) = by {
+                self.port.arm(session.token, at);
+            }
             let flush = session.flush.lock();
             let socket = flush.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
             self.port.backend.register(session.token, socket)
@@ -213,14 +216,18 @@ impl<H: Handler> NetworkCore<H> {
                 session
             }
             failed => {
-                if let Some(session) = session {
-                    self.port.table.remove(session.token);
-                    session.word.mark(word::DEAD | word::SHUT);
+                match session {
+                    Some(session) => session.unmake(),
+                    None => {
+                        self.give_place();
+                        if phase == Phase::Opening {
+                            self.addresses.release(peer.ip());
+                        }
+                    }
                 }
                 if let Some(Err(error)) = failed {
                     tracing::warn!(network = %self.name, %error, "a socket could not be watched");
                 }
-                self.give_place();
                 self.count_refusal(Refusal::System);
                 None
             }
@@ -229,6 +236,20 @@ impl<H: Handler> NetworkCore<H> {
 }
 
 impl<H: Handler> SessionCore<H> {
+    /// It could not be watched: gives back what it counts for, unless a stop has found it in the
+    /// table meanwhile and did.
+    fn unmake(&self) {
+        self.word.mark(word::DEAD | word::SHUT);
+        self.net.port.disarm(self.token);
+        self.net.port.table.remove(self.token);
+        let mut turn = self.turn.lock();
+        turn.socket = None;
+        if std::mem::replace(&mut turn.phase, Phase::Closed) != Phase::Closed {
+            self.release_address(turn.admitted);
+            self.net.give_place();
+        }
+    }
+
     /// Behind a balancer the client's address is known only now: counts it, or refuses.
     pub(super) fn admit_address(&self) -> bool {
         let admitted = self.net.addresses.admit(self.peer().ip());

@@ -36,13 +36,9 @@ impl<H: Handler> NetworkCore<H> {
             }
         };
         let link = Some(Arc::clone(link));
-        let session = self
-            .insert_session(link, socket, addr, Phase::Connecting)
-            .ok_or(io::ErrorKind::OutOfMemory)?;
-        let by = now + self.options.connect_timeout;
-        session.deadlines.owner_at(by);
-        self.port.arm(session.token, by);
-        Ok(session)
+        let by = Some(now + self.options.connect_timeout);
+        let session = self.insert_session(link, socket, addr, Phase::Connecting, by);
+        Ok(session.ok_or(io::ErrorKind::OutOfMemory)?)
     }
 }
 
@@ -61,8 +57,11 @@ impl<H: Handler> SessionCore<H> {
             return;
         }
         let Some(socket) = &turn.socket else { return };
+        // Before the look, not after it: the edge of the end may come in between.
+        self.word.take(word::WRITABLE);
         let error = match self.net.port.backend.connect_result(socket) {
             Ok(()) => {
+                self.word.mark(word::WRITABLE);
                 self.word.take(word::CONNECTING);
                 turn.phase = Phase::Opening;
                 let handshake = self.net.options.timeouts.handshake;
@@ -73,7 +72,6 @@ impl<H: Handler> SessionCore<H> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if had & word::TIMER == 0 {
                     // Reported too early: the edge of its end is still to come.
-                    self.word.take(word::WRITABLE);
                     return;
                 }
                 io::ErrorKind::TimedOut.into()

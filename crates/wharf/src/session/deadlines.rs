@@ -42,31 +42,41 @@ pub(crate) enum Due {
 /// The stamps. Zero means "not set".
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    /// End of the current phase: connect, handshake or linger.
+    /// End of the current phase: connect, handshake or linger. With [`OWNER`] in one number, so that
+    /// a look never sees the end of one phase with the meaning of another.
     phase: AtomicU64,
-    /// Whether the phase's end is the owner's business (1) or a handshake timeout (0).
-    owner: std::sync::atomic::AtomicBool,
     last_in: AtomicU64,
     stalled_since: AtomicU64,
 }
 
+/// The phase's end is the owner's business, and not a handshake timeout. A clock of nanoseconds
+/// needs this bit after 292 years.
+const OWNER: u64 = 1 << 63;
+
 impl Deadlines {
+    /// The session's first phase, a connect or a handshake, must end by `at`.
+    pub(crate) fn begin(&self, connecting: bool, at: Option<Time>) {
+        match at {
+            Some(at) if connecting => self.owner_at(at),
+            at => self.handshake_by(at),
+        }
+    }
+
     /// The handshake must end by `at`.
     pub(crate) fn handshake_by(&self, at: Option<Time>) {
-        self.owner.store(false, Ordering::Relaxed);
-        self.phase
-            .store(at.map_or(0, Time::as_nanos), Ordering::Release);
+        let at = at.map_or(0, |at| at.as_nanos().min(OWNER - 1));
+        self.phase.store(at, Ordering::Release);
     }
 
     /// The owner wants a turn at `at`.
     pub(crate) fn owner_at(&self, at: Time) {
-        self.owner.store(true, Ordering::Relaxed);
-        self.phase.store(at.as_nanos(), Ordering::Release);
+        self.phase.store(at.as_nanos() | OWNER, Ordering::Release);
     }
 
     /// The first frame came: the handshake ended in time.
     pub(crate) fn first_frame(&self) {
-        if self.phase.load(Ordering::Relaxed) != 0 && !self.owner.load(Ordering::Relaxed) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase != 0 && phase & OWNER == 0 {
             self.phase.store(0, Ordering::Release);
         }
     }
@@ -103,10 +113,9 @@ impl Deadlines {
             at <= now
         };
         let phase = self.phase.load(Ordering::Acquire);
-        let owner = self.owner.load(Ordering::Relaxed);
         if phase != 0 {
-            let over = passed(Time::from_nanos(phase));
-            if owner {
+            let over = passed(Time::from_nanos(phase & !OWNER));
+            if phase & OWNER != 0 {
                 // Connecting or saying goodbye: nothing else counts.
                 return if over { Ok(Due::Owner) } else { Err(next) };
             }
@@ -121,8 +130,11 @@ impl Deadlines {
         {
             return Ok(Due::Close(CloseReason::WriteStalled));
         }
+        // Not before it is open: until then nobody listens to what the peer says.
+        let heard = self.last_heard();
         if let Some(limit) = timeouts.idle
-            && passed(self.last_heard() + limit)
+            && heard != Time::ZERO
+            && passed(heard + limit)
         {
             return Ok(Due::Close(CloseReason::IdleTimeout));
         }
@@ -161,6 +173,25 @@ mod tests {
         );
         let idle = deadlines.look(&timeouts, start + SECOND * 7);
         assert_eq!(idle, Ok(Due::Close(CloseReason::IdleTimeout)));
+    }
+
+    #[test]
+    fn nobody_is_idle_before_it_is_open() {
+        let timeouts = Timeouts {
+            idle: Some(SECOND),
+            ..Timeouts::default()
+        };
+        let start = Time::ZERO + SECOND * 60;
+        let deadlines = Deadlines::default();
+        deadlines.begin(true, Some(start + SECOND * 5));
+        assert_eq!(deadlines.look(&timeouts, start), Err(start + SECOND * 5));
+        // Connected; `on_open` takes its time, and the connect's deadline passes.
+        deadlines.handshake_by(None);
+        let late = deadlines.look(&timeouts, start + SECOND * 5);
+        assert_eq!(late, Err(Time::NEVER));
+        deadlines.heard(start + SECOND * 6);
+        let open = deadlines.look(&timeouts, start + SECOND * 6);
+        assert_eq!(open, Err(start + SECOND * 7));
     }
 
     #[test]
