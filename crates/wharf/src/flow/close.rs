@@ -58,7 +58,8 @@ impl<H: Handler> SessionCore<H> {
         self.word.mark(word::LINGER);
         if how == CloseHow::Graceful {
             self.word.mark(word::DRAINING);
-            let ends = now + self.net.options.timeouts.linger;
+            // By the clock: a callback may have taken longer than the goodbye may.
+            let ends = self.net.port.now() + self.net.options.timeouts.linger;
             self.deadlines.owner_at(ends);
             self.net.port.arm(self.token, ends);
         }

@@ -80,17 +80,11 @@ impl<H: Handler> SessionCore<H> {
             return;
         }
         let mut flush = self.flush.lock();
-        let wrote = self.write_direct(&mut flush, out, frames_u32, now);
+        let wrote = self.write_direct(&mut flush, out, frames_u32);
         self.end_flush(flush, wrote, now);
     }
 
-    fn write_direct(
-        self: &Arc<Self>,
-        flush: &mut FlushState,
-        out: &[u8],
-        frames: u32,
-        now: Time,
-    ) -> Wrote {
+    fn write_direct(self: &Arc<Self>, flush: &mut FlushState, out: &[u8], frames: u32) -> Wrote {
         let Some(socket) = flush.socket.clone() else {
             return Wrote::All;
         };
@@ -108,7 +102,7 @@ impl<H: Handler> SessionCore<H> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let rest = Bytes::copy_from_slice(&out[done..]);
-                    self.stall(now, done > 0);
+                    self.stall(done > 0);
                     let mut queue = self.out.lock();
                     queue.account(rest.len(), frames as usize);
                     flush.entries.push_back(Entry {
@@ -152,7 +146,7 @@ impl<H: Handler> SessionCore<H> {
     pub(crate) fn flush_queue(self: &Arc<Self>, now: Time) {
         if self.word.begin_flush() {
             let mut flush = self.flush.lock();
-            let wrote = self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH }, now);
+            let wrote = self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH });
             self.end_flush(flush, wrote, now);
         }
     }
@@ -182,7 +176,7 @@ impl<H: Handler> SessionCore<H> {
                         FlushEnd::Queued => true,
                         FlushEnd::Again => {
                             flush = self.flush.lock();
-                            wrote = self.write_queue(&mut flush, &mut writes, now);
+                            wrote = self.write_queue(&mut flush, &mut writes);
                             continue;
                         }
                     }
@@ -195,12 +189,7 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    fn write_queue(
-        self: &Arc<Self>,
-        flush: &mut FlushState,
-        writes: &mut usize,
-        now: Time,
-    ) -> Wrote {
+    fn write_queue(self: &Arc<Self>, flush: &mut FlushState, writes: &mut usize) -> Wrote {
         let Some(socket) = flush.socket.clone() else {
             self.drop_all(flush);
             return Wrote::All;
@@ -220,7 +209,7 @@ impl<H: Handler> SessionCore<H> {
             match send_entries(&*self.net.port.backend, &socket, flush) {
                 Ok(n) => self.wrote(flush, n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stall(now, false);
+                    self.stall(false);
                     return Wrote::Blocked;
                 }
                 Err(error) => {
@@ -293,10 +282,12 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    fn stall(&self, now: Time, progress: bool) {
+    fn stall(&self, progress: bool) {
         if progress {
             self.deadlines.unstalled();
         }
+        // By the clock: a turn may have begun long ago, and the peer had no part in it.
+        let now = self.net.port.now();
         if self.deadlines.stalled(now)
             && let Some(limit) = self.net.options.timeouts.write_stall
         {

@@ -41,8 +41,10 @@ impl<H: Handler> SessionCore<H> {
                 turn.phase = Phase::Open;
                 self.net.registry.insert(session);
                 self.net.events.opened.fetch_add(1, Ordering::Relaxed);
-                self.deadlines.heard(now);
-                self.arm_deadlines(now);
+                // By the clock: `on_open` may have taken longer than the peer may be silent.
+                let opened = self.net.port.now();
+                self.deadlines.heard(opened);
+                self.arm_deadlines(opened);
                 if let Some(link) = &self.link {
                     link.opened(session);
                 }
