@@ -102,3 +102,69 @@ fn a_half_closed_peer_that_reads_slowly_costs_no_turns() {
     drop(peer);
     host.stop().unwrap();
 }
+
+/// What was measured from the begin of a turn was over before the turn was: a handler that takes
+/// longer than the linger time had its last words cut off by a reset.
+#[test]
+fn a_slow_handler_leaves_the_whole_linger_time_to_its_goodbye() {
+    let mut host = Host::new();
+    let timeouts = Timeouts {
+        linger: Duration::from_millis(500),
+        write_stall: Some(Duration::from_millis(300)),
+        idle: Some(Duration::from_millis(400)),
+        ..Timeouts::default()
+    };
+    let act = Act::new(|s, _| {
+        std::thread::sleep(Duration::from_millis(700));
+        for _ in 0..2000 {
+            s.send(&[7; 16_000])?;
+        }
+        s.close();
+        Ok(())
+    });
+    let limits = wharf::SendQueueLimits {
+        bytes_max: 64 << 20,
+        ..wharf::SendQueueLimits::default()
+    };
+    let builder = host.server("act", act).workers(2).send_queue(limits);
+    let server = builder.timeouts(timeouts).listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let mut peer = connect(&server);
+    peer.write_all(&framed(b"go")).unwrap();
+    let mut all = Vec::new();
+    peer.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), 2000 * 16_002);
+    drop(peer);
+    wait_until("ended", || host.stats().networks[0].ended == 1);
+    assert_eq!(host.stats().networks[0].closes_named("closed"), 1);
+    host.stop().unwrap();
+}
+
+/// A session whose reading the user has paused was closed as idle, though its peer had spoken.
+#[test]
+fn a_paused_session_is_not_idle() {
+    let mut host = Host::new();
+    let (pause, paused) = std::sync::mpsc::sync_channel(1);
+    let act = Act::new(move |s, payload| {
+        if payload == b"pause" {
+            let _ = pause.send(s.pause_reading());
+        }
+        Ok(s.send(payload)?)
+    });
+    let idle = Duration::from_millis(200);
+    let builder = host.server("act", act).workers(2).idle_timeout(idle);
+    let server = builder.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let mut peer = connect(&server);
+    peer.write_all(&framed(b"pause")).unwrap();
+    assert_eq!(read_frame(&mut peer), b"pause");
+    let guard = paused.recv().unwrap();
+    peer.write_all(&framed(b"more")).unwrap();
+    std::thread::sleep(idle * 3);
+    drop(guard);
+    assert_eq!(read_frame(&mut peer), b"more");
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "now it is idle");
+    assert_eq!(host.stats().networks[0].closes_named("idle_timeout"), 1);
+    drop(peer);
+    host.stop().unwrap();
+}

@@ -67,6 +67,11 @@ impl<H: Handler> Served for SessionCore<H> {
     fn timer(self: Arc<Self>, now: Time) {
         match self.deadlines.look(&self.net.options.timeouts, now) {
             Ok(Due::Owner) => self.raise(word::TIMER, now),
+            Ok(Due::Close(CloseReason::IdleTimeout)) if !self.word.is_listening() => {
+                // Its silence is ours: it may have spoken, and counts from the next look on.
+                self.deadlines.heard(now);
+                self.arm_deadlines(now);
+            }
             Ok(Due::Close(reason)) => {
                 // A peer that fell silent gets a goodbye; one that is stuck or never spoke, none.
                 let idle = reason == CloseReason::IdleTimeout;
@@ -119,7 +124,7 @@ impl<H: Handler> Served for SessionCore<H> {
 }
 
 impl<H: Handler> SessionCore<H> {
-    fn serve(self: &Arc<Self>, session: &Session<H>, had: u32, cx: &mut TurnCx<'_>) {
+    fn serve(self: &Arc<Self>, session: &Session<H>, mut had: u32, cx: &mut TurnCx<'_>) {
         let mut turn = self.turn.lock();
         if turn.phase == Phase::Connecting {
             self.connect_ended(&mut turn, had, cx);
@@ -143,6 +148,8 @@ impl<H: Handler> SessionCore<H> {
         }
         if !matches!(turn.phase, Phase::Linger | Phase::Closed) && self.word.has(word::SHUT) {
             self.end_callbacks(session, &mut turn, cx.now);
+            // A deadline that passed before was no deadline of the goodbye.
+            had &= !word::TIMER;
         }
         if turn.phase == Phase::Linger {
             self.linger(&mut turn, had, cx);

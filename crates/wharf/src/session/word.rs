@@ -113,6 +113,12 @@ impl Word {
         self.bits() & bits != 0
     }
 
+    /// Whether all that the peer has sent was read: no turn runs or is due, and nothing holds it
+    /// back. Else its silence says nothing.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.bits() & (STATE | READABLE | REMAINDER | PAUSED | CHOKED) == IDLE
+    }
+
     /// One transition: `step` maps the old bits to the new ones.
     fn change(&self, mut step: impl FnMut(u32) -> u32) -> (u32, u32) {
         let mut old = self.0.load(Ordering::Relaxed);
