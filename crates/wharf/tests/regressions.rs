@@ -19,10 +19,6 @@ impl Act {
     ) -> Self {
         Self(Box::new(on_frame))
     }
-
-    fn echo() -> Self {
-        Self::new(|s, payload| Ok(s.send(payload)?))
-    }
 }
 
 impl Handler for Act {
@@ -166,5 +162,91 @@ fn a_paused_session_is_not_idle() {
     assert_eq!(peer.read(&mut [0]).unwrap(), 0, "now it is idle");
     assert_eq!(host.stats().networks[0].closes_named("idle_timeout"), 1);
     drop(peer);
+    host.stop().unwrap();
+}
+
+/// A drop that panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "the bomb");
+    }
+}
+
+#[derive(Debug)]
+struct Unprintable;
+
+impl std::fmt::Display for Unprintable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("the text of an error")
+    }
+}
+
+impl std::error::Error for Unprintable {}
+
+/// User code that runs when a callback's error, panic or job is dropped or printed was not fenced:
+/// it took the worker with it.
+#[test]
+fn errors_panics_and_jobs_may_panic_when_they_are_dropped() {
+    let mut host = Host::new();
+    let act = Act::new(|s, payload| match payload {
+        b"error" => Err(wharf::Error::handler("").caused_by(Unprintable)),
+        b"panic" => std::panic::panic_any(Bomb),
+        _ => Ok(s.send(payload)?),
+    });
+    let server = host.server("act", act).workers(1);
+    let server = server.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    for payload in [&b"error"[..], b"panic"] {
+        let mut peer = connect(&server);
+        peer.write_all(&framed(payload)).unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    }
+    let mut peer = connect(&server);
+    peer.write_all(&framed(b"echo")).unwrap();
+    assert_eq!(
+        read_frame(&mut peer),
+        b"echo",
+        "the only worker still lives"
+    );
+    let stats = host.stats();
+    assert_eq!(stats.networks[0].closes_named("handler_panicked"), 2);
+    drop(peer);
+    host.stop().unwrap();
+}
+
+/// A mailbox full of jobs was one turn: other sessions waited for all of them, and so did what the
+/// first of them had sent.
+#[test]
+fn jobs_have_a_budget_as_frames_have() {
+    let mut host = Host::new();
+    let act = Act::new(|s, payload| {
+        if payload == b"jobs" {
+            for _ in 0..100 {
+                s.post(|s, ()| {
+                    let _ = s.send(b"job");
+                    std::thread::sleep(Duration::from_millis(10));
+                })?;
+            }
+        }
+        Ok(s.send(payload)?)
+    });
+    let server = host.server("act", act).workers(1);
+    let server = server.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let (mut poster, mut other) = (connect(&server), connect(&server));
+    poster.write_all(&framed(b"jobs")).unwrap();
+    assert_eq!(read_frame(&mut poster), b"jobs");
+    let began = Instant::now();
+    assert_eq!(read_frame(&mut poster), b"job");
+    other.write_all(&framed(b"other")).unwrap();
+    assert_eq!(read_frame(&mut other), b"other");
+    let waited = began.elapsed();
+    assert!(
+        waited < Duration::from_millis(500),
+        "waited {waited:?} for others' jobs"
+    );
+    drop((poster, other));
     host.stop().unwrap();
 }

@@ -28,7 +28,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    fn take_frame(&mut self) {
+    /// One frame, or one job.
+    pub(super) fn take(&mut self) {
         self.frames = self.frames.saturating_sub(1);
     }
 
@@ -130,7 +131,7 @@ impl<H: Handler> SessionCore<H> {
                     let frame = Frame::new(&bytes[used..used + wire_len], payload);
                     used += wire_len;
                     frames += 1;
-                    budget.take_frame();
+                    budget.take();
                     self.handle(session, turn, frame);
                     if self.must_stop(cx, budget) {
                         if used < bytes.len() {
@@ -157,9 +158,14 @@ impl<H: Handler> SessionCore<H> {
         (used, outcome)
     }
 
-    /// The look after each frame: close, pause, high water, budget; and what a long turn has sent
-    /// leaves before the next callback.
+    /// The look after each frame: close, pause, high water, budget.
     fn must_stop(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> bool {
+        let now = self.after_callback(cx, budget);
+        self.word.has(word::SHUT | word::PAUSED | word::CHOKED) || budget.spent(now)
+    }
+
+    /// What a long turn has sent, or much of it, leaves before the next callback. Returns when.
+    pub(super) fn after_callback(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> Time {
         let now = cx.port.now();
         let own = current::with_turn_of(self.id.get(), |turn| (turn.out.len(), turn.frames));
         let (own_bytes, own_frames) = own.unwrap_or_default();
@@ -169,6 +175,6 @@ impl<H: Handler> SessionCore<H> {
             self.flush_turn(now);
             cx.flush_others(now);
         }
-        self.word.has(word::SHUT | word::PAUSED | word::CHOKED) || budget.spent(now)
+        now
     }
 }

@@ -9,6 +9,7 @@ use super::turn::Turning;
 use crate::error::{CloseReason, SendError};
 use crate::frame::Frame;
 use crate::handler::Handler;
+use crate::port::TurnCx;
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
 use crate::session::{Job, Session, word};
@@ -89,15 +90,29 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    /// Jobs that wait in the mailbox, as many as waited when the turn began: more come next turn.
-    pub(super) fn run_jobs(self: &Arc<Self>, session: &Session<H>, turn: &mut Turning<'_, H>) {
-        let waiting = self.mailbox.lock().jobs.len();
-        for _ in 0..waiting {
+    /// Jobs that wait in the mailbox, as many as waited when the turn began, within the same budget
+    /// as frames: more come next turn.
+    pub(super) fn run_jobs(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &TurnCx<'_>,
+    ) {
+        let mut budget = self.budget(cx.now);
+        let mut waiting = self.mailbox.lock().jobs.len();
+        while waiting > 0 {
             let job = self.mailbox.lock().jobs.pop_front();
             let Some(job) = job else { return };
+            waiting -= 1;
             self.run_job(session, turn, job);
             if self.word.has(word::SHUT) {
                 // The rest runs before on_close.
+                return;
+            }
+            budget.take();
+            let now = self.after_callback(cx, &budget);
+            if waiting > 0 && budget.spent(now) {
+                self.word.mark(word::POSTED);
                 return;
             }
         }

@@ -141,7 +141,7 @@ impl<H: Handler> SessionCore<H> {
                 self.look_at_failure(&turn);
             }
             if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
-                self.run_jobs(session, &mut turn);
+                self.run_jobs(session, &mut turn, cx);
             }
             self.recv(session, &mut turn, cx);
             self.flush_turn(cx.now);
