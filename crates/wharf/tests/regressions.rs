@@ -250,3 +250,46 @@ fn jobs_have_a_budget_as_frames_have() {
     drop((poster, other));
     host.stop().unwrap();
 }
+
+/// A session on the list of a turn that is stuck on a port of one worker, where no sibling takes
+/// the list, got nothing from the turns of other ports either.
+#[test]
+fn a_stuck_turn_of_another_port_holds_up_nobodys_frames() {
+    let mut host = Host::new();
+    let room: &'static std::sync::Mutex<Vec<Session<Act>>> = Box::leak(Box::default());
+    let (stuck, free) = std::sync::mpsc::sync_channel::<()>(1);
+    let free = std::sync::Mutex::new(free);
+    let game = Act::new(move |s, payload| {
+        if payload == b"join" {
+            room.lock().unwrap().push(s.clone());
+            return Ok(s.send(b"joined")?);
+        }
+        let listener = room.lock().unwrap()[0].clone();
+        Ok(listener.send(payload)?)
+    });
+    let chat = Act::new(move |_, payload| {
+        let listener = room.lock().unwrap()[0].clone();
+        listener.send(payload)?;
+        let _ = free.lock().unwrap().recv();
+        Ok(())
+    });
+    let game = host.server("game", game).workers(2);
+    let game = game.listen("127.0.0.1:0").unwrap();
+    let chat = host.server("chat", chat).workers(1);
+    let chat = chat.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let (mut listener, mut player, mut chatter) = (connect(&game), connect(&game), connect(&chat));
+    listener.write_all(&framed(b"join")).unwrap();
+    assert_eq!(read_frame(&mut listener), b"joined");
+    chatter.write_all(&framed(b"from chat")).unwrap();
+    wait_until("stuck", || {
+        !host.stuck_turns(Duration::from_millis(50)).is_empty()
+    });
+    player.write_all(&framed(b"from a player")).unwrap();
+    assert_eq!(read_frame(&mut listener), b"from chat");
+    assert_eq!(read_frame(&mut listener), b"from a player");
+    stuck.send(()).unwrap();
+    drop((listener, player, chatter));
+    host.stop().unwrap();
+    room.lock().unwrap().clear();
+}

@@ -172,8 +172,10 @@ impl<H: Handler> SessionCore<H> {
     /// nothing tries the socket whatever lists the session is on: theirs may be long in coming.
     fn flush_soon(self: &Arc<Self>) {
         let gathered = match current::gathering() {
-            Gathering::Turn => {
-                if self.word.mark(word::DIRTY) == 0 {
+            Gathering::Turn(list) => {
+                // Once a list, and not on one list for all: another's turn may be stuck, with no
+                // sibling that takes its list.
+                if self.gathered_by.swap(list, Ordering::AcqRel) != list {
                     current::gather_in_turn(self.as_served());
                 }
                 true

@@ -2,6 +2,7 @@
 //! order in which it is served.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
@@ -59,8 +60,9 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn work(self: Arc<Self>, now: Time) {
-        // First the mark: what is queued after this look marks the session again.
+        // First the marks: what is queued after this look marks the session again.
         self.word.take(word::DIRTY);
+        self.gathered_by.swap(0, Ordering::AcqRel);
         self.flush_queue(now);
     }
 

@@ -91,8 +91,9 @@ pub(crate) fn with_turn_of<R>(session: u64, use_it: impl FnOnce(&mut Turn) -> R)
 /// Where the sends of a thread gather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gathering {
-    /// In the running turn: flushed at its end, or by a sibling if it gets stuck.
-    Turn,
+    /// In the running turn, on this list (its address): flushed at the turn's end, or by a sibling
+    /// if it gets stuck.
+    Turn(usize),
     /// In a `batch` of a thread that is no worker: flushed at its end.
     Batch,
     /// Nowhere.
@@ -101,14 +102,13 @@ pub(crate) enum Gathering {
 
 /// Where the sends of this thread gather now.
 pub(crate) fn gathering() -> Gathering {
-    CURRENT.with_borrow(|current| {
-        if current.in_turn && current.worker.is_some() {
-            Gathering::Turn
-        } else if current.batches > 0 {
-            Gathering::Batch
-        } else {
-            Gathering::Nothing
+    CURRENT.with_borrow(|current| match &current.worker {
+        Some((port, index)) if current.in_turn => {
+            let slot: *const _ = &raw const port.slots()[*index];
+            Gathering::Turn(slot.addr())
         }
+        _ if current.batches > 0 => Gathering::Batch,
+        _ => Gathering::Nothing,
     })
 }
 

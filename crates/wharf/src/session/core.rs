@@ -33,6 +33,8 @@ pub(crate) struct SessionCore<H: Handler> {
     /// Mirrors of `out`'s counts, for looks without the lock.
     queued_bytes: AtomicUsize,
     queued_frames: AtomicUsize,
+    /// The list of a turn that it joined last and is still on; 0 for none.
+    pub(crate) gathered_by: AtomicUsize,
     pub(crate) mailbox: Mutex<Mailbox<H>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) counts: SessionCounts,
@@ -146,6 +148,7 @@ impl<H: Handler> SessionCore<H> {
             out: Mutex::default(),
             queued_bytes: AtomicUsize::new(0),
             queued_frames: AtomicUsize::new(0),
+            gathered_by: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox {
                 jobs: VecDeque::new(),
                 closed: false,

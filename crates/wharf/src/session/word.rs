@@ -62,7 +62,7 @@ pub(crate) const LINGER: u32 = 1 << 19;
 pub(crate) const SHUT: u32 = 1 << 20;
 /// The close is an abort: nothing more is flushed.
 pub(crate) const ABORTED: u32 = 1 << 21;
-/// On a dirty list or the port-work queue already.
+/// In the port-work queue already.
 pub(crate) const DIRTY: u32 = 1 << 22;
 /// The socket is closed and gone: nothing is ever due again.
 pub(crate) const DEAD: u32 = 1 << 23;
