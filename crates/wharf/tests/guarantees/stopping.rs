@@ -260,6 +260,44 @@ pub(crate) fn a_network_stops_alone(w: &World, layout: Layout) {
     finish(host);
 }
 
+/// The stop of a network races with its accepts: a session that was let in at that moment must not
+/// be forgotten, as nothing would ever close it.
+pub(crate) fn a_stop_forgets_no_accept(w: &World) {
+    for _ in 0..30 {
+        let handler = Act::sink();
+        let ledger = handler.ledger();
+        let (host, net) = serve(w, Layout::Shared(2), handler, |server| server);
+        let addr = net.local_addr().unwrap();
+        // Kept open: nobody but the stop closes a session.
+        let streams = Log::default();
+        let mut callers: Vec<Box<dyn FnMut() -> bool + Send>> = Vec::new();
+        for _ in 0..3 {
+            let streams = streams.clone();
+            callers.push(Box::new(move || {
+                let connected = std::net::TcpStream::connect(addr);
+                connected.map(|stream| streams.push(stream)).is_err() || streams.len() > 400
+            }));
+        }
+        let (stop, opened) = (net.clone(), ledger.clone());
+        callers.push(Box::new(move || {
+            let begun = opened.opened() > 50;
+            if begun {
+                stop.stop();
+            }
+            begun
+        }));
+        w.at_once(callers);
+        w.until("every session was closed", || {
+            let game = host.stats().network("game").unwrap().clone();
+            let refused = game.refused_stopping + game.closed_unopened;
+            game.accepted == game.ended + refused && net.sessions().is_empty()
+        });
+        ledger.check_all_closed();
+        drop(streams.take());
+        finish(host);
+    }
+}
+
 /// A connect to a host that does not answer has nothing to flush: the stop does not wait for it.
 #[cfg(feature = "sim")]
 pub(crate) fn a_connect_under_way_delays_no_stop(w: &World) {
