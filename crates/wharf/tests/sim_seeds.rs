@@ -6,6 +6,8 @@
 
 #[path = "sim_seeds/end.rs"]
 mod end;
+#[path = "sim_seeds/found.rs"]
+mod found;
 #[path = "sim_seeds/game.rs"]
 mod game;
 #[path = "sim_seeds/judge.rs"]

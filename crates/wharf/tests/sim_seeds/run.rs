@@ -37,6 +37,8 @@ impl Run {
         let mut rng = fastrand::Rng::with_seed(seed);
         let plan = Plan::new(&mut rng);
         let sim = Sim::with_faults(seed, plan.faults.clone());
+        // Many more than a stop takes, so that a session that is served in circles is found.
+        sim.set_limits(60_000, std::time::Duration::from_secs(60));
         let judge = Judge::new(&sim, seed, plan.allowed());
         let mut host = Host::simulated(&sim);
         host.set_drain_deadline(plan.drain);

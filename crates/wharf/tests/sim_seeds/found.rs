@@ -1,0 +1,118 @@
+//! What the seeds have found, each as the smallest run that shows it.
+
+use std::time::Duration;
+
+use wharf::sim::{Faults, Sim, SimPeer};
+use wharf::{Frame, Handler, Host, Network, Refuse, SendError, SendQueueLimits, Session, WhenFull};
+
+/// Answers each frame with as many frames as its first byte says, of as many bytes as its second.
+struct Many;
+
+impl Handler for Many {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, s: &Session<Self>, (): &mut (), f: Frame<'_>) -> wharf::Result<()> {
+        let [count, len] = f.payload() else {
+            return Ok(());
+        };
+        for _ in 0..*count {
+            let _: Result<(), SendError> = s.send(&vec![7; usize::from(*len)]);
+        }
+        Ok(())
+    }
+}
+
+/// A server with this queue, and a connected peer, on a network of this many bytes.
+fn served(queue: SendQueueLimits, pipe_bytes: usize) -> (Sim, Host, Network<Many>, SimPeer) {
+    let faults = Faults {
+        pipe_bytes,
+        ..Faults::none()
+    };
+    let sim = Sim::with_faults(6961, faults);
+    let mut host = Host::simulated(&sim);
+    let server = host.server("many", Many).workers(2).send_queue(queue);
+    let network = server.listen("10.0.0.1:80").unwrap();
+    host.start().unwrap();
+    let peer = sim.connect("10.0.0.1:80".parse().unwrap());
+    sim.run_until(|| !network.sessions().is_empty()).unwrap();
+    (sim, host, network, peer)
+}
+
+fn ask(peer: &SimPeer, count: u8, len: u8) {
+    assert_eq!(peer.write(&[4, 0, count, len]).unwrap(), 4);
+}
+
+/// Seed 6961: a peer had ended its stream and read slowly. Each time it took something, the report
+/// named the end of the stream too, and the session was then served in circles at full speed.
+#[test]
+fn a_slow_reader_that_has_ended_its_stream_costs_no_turns() {
+    let (sim, host, network, peer) = served(SendQueueLimits::default(), 64);
+    ask(&peer, 200, 100);
+    peer.shutdown_write();
+    let turns = || {
+        host.stats().networks[0].turns
+            + host.stats().ports[0]
+                .workers
+                .iter()
+                .map(|w| w.turns)
+                .sum::<u64>()
+    };
+    sim.run_for(Duration::from_millis(50)).unwrap();
+    assert!(network.sessions().is_empty(), "the callbacks are over");
+    let mut got = Vec::new();
+    for _ in 0..32 {
+        peer.read(&mut got).unwrap();
+        sim.run_for(Duration::from_millis(5)).unwrap();
+    }
+    let before = turns();
+    sim.run_for(Duration::from_millis(500)).unwrap();
+    assert!(
+        turns() - before < 10,
+        "{} turns for nothing",
+        turns() - before
+    );
+    sim.run_until(|| matches!(peer.read(&mut got), Ok(0)))
+        .unwrap();
+    assert_eq!(got.len(), 200 * 102, "and all of it came");
+}
+
+/// Most seeds with a small `frames_max`: a turn's own replies were counted in bytes only.
+#[test]
+fn replies_of_a_turn_keep_to_frames_max() {
+    let queue = SendQueueLimits {
+        frames_max: 3,
+        when_full: WhenFull::Error,
+        ..SendQueueLimits::default()
+    };
+    let (sim, host, network, peer) = served(queue, 40);
+    ask(&peer, 100, 10);
+    for _ in 0..100 {
+        sim.run_for(Duration::from_micros(1)).unwrap();
+        let session = network.sessions().first().unwrap();
+        assert!(
+            session.send_queue().frames <= 3,
+            "{:?}",
+            session.send_queue()
+        );
+    }
+    assert!(host.stats().networks[0].send_queue_full > 0);
+    let mut got = Vec::new();
+    let mut frames = 0;
+    sim.run_for(Duration::from_millis(10)).unwrap();
+    while peer.read(&mut got).is_ok() {
+        sim.run_for(Duration::from_millis(10)).unwrap();
+    }
+    while let Some((frame, rest)) = got.split_at_checked(12) {
+        assert_eq!(frame, [&[12, 0][..], &[7; 10]].concat());
+        got = rest.to_vec();
+        frames += 1;
+    }
+    assert!(
+        got.is_empty() && (3..=8).contains(&frames),
+        "{frames} whole frames, {got:?} left"
+    );
+}
