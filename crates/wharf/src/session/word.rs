@@ -280,4 +280,9 @@ impl Word {
 }
 
 #[cfg(test)]
-mod tests;
+impl Word {
+    /// Whether it is neither queued nor in a turn.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.bits() & STATE == IDLE
+    }
+}
