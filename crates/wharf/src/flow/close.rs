@@ -102,7 +102,8 @@ impl<H: Handler> SessionCore<H> {
     /// Frees the socket, the token and what the session counts for; waits for the flush right.
     pub(super) fn close_socket(self: &Arc<Self>, turn: &mut Turning<'_, H>, reset: bool) {
         if !self.word.seize_flush() {
-            // Its holder queues the session when it lets go.
+            // Its holder queues the session when it lets go; until then nothing else may.
+            self.word.take(word::READABLE);
             return;
         }
         {

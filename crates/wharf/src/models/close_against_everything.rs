@@ -115,3 +115,52 @@ fn the_owner_gets_the_flush_right_in_the_end() {
         assert_accounted(&session, accepted);
     });
 }
+
+/// An abort behind a send meets a turn that answers, and so a flush of either side.
+#[test]
+fn an_abort_meets_a_turn_and_a_flush() {
+    check(3, || {
+        let session = Session::new(Setup {
+            reply: Some(1),
+            ..Setup::default()
+        });
+        session.ready(session.kernel.arrive(1));
+        let other = Arc::clone(&session);
+        let sender = thread::spawn(move || {
+            let accepted = usize::from(other.send(&[2]));
+            other.close(CloseHow::Abort);
+            other.work();
+            accepted
+        });
+        session.work();
+        let accepted = sender.join().unwrap();
+        assert_over(&session);
+        assert_accounted(&session, accepted + session.seen.frames.load(SeqCst));
+    });
+}
+
+/// The peer ended its stream and reads slowly: each report says readable again, and none of them
+/// may keep the goodbye running.
+#[test]
+fn a_goodbye_to_a_slow_reader_does_not_spin() {
+    check(2, || {
+        let session = Session::new(Setup {
+            room: 0,
+            ..Setup::default()
+        });
+        assert!(session.send(&[1]) && session.send(&[2]));
+        session.ready(session.kernel.finish());
+        session.work();
+        let other = Arc::clone(&session);
+        let peer = thread::spawn(move || {
+            other.ready(other.kernel.drain(1));
+            other.work();
+        });
+        session.work();
+        peer.join().unwrap();
+        session.settle();
+        session.ready(session.kernel.drain(1));
+        assert_over(&session);
+        assert_accounted(&session, 2);
+    });
+}

@@ -266,6 +266,9 @@ impl Session {
             self.word.take(word::DRAINING);
             turn.fin_sent = true;
         }
+        if turn.eof {
+            self.word.take(word::READABLE);
+        }
         let ended = turn.eof || self.recv_end(turn);
         if ended && turn.fin_sent {
             self.close_socket(turn);
@@ -275,6 +278,7 @@ impl Session {
     /// `close_socket`.
     fn close_socket(&self, turn: &mut Turn) {
         if !self.word.seize_flush() {
+            self.word.take(word::READABLE);
             return;
         }
         self.seen.seized.store(true, SeqCst);

@@ -1,5 +1,6 @@
 //! M8, R5: the rescue of a dirty list. While a worker is stuck in its turn, a sibling comes for
-//! what it has gathered: `watch_dirty` and `Rescue` in `port/core.rs`, `gather` in `port/current.rs`.
+//! what it has gathered: `watch_dirty` and `Rescue` in `port/core.rs`, `gather` in
+//! `port/current.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
