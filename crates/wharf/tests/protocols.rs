@@ -1,6 +1,8 @@
 //! Faults in the protocols of the core that models or a close look brought up, each under the name
 //! of what must not happen again.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;

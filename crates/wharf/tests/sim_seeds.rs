@@ -4,6 +4,8 @@
 //! `WHARF_SEEDS` says how many seeds run (200), `WHARF_FIRST_SEED` which is the first (1), and
 //! `WHARF_SEED` replays one and tells what happened in it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "sim_seeds/end.rs"]
 mod end;
 #[path = "sim_seeds/found.rs"]

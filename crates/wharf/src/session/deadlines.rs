@@ -42,8 +42,8 @@ pub(crate) enum Due {
 /// The stamps. Zero means "not set".
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    /// End of the current phase: connect, handshake or linger. With [`OWNER`] in one number, so that
-    /// a look never sees the end of one phase with the meaning of another.
+    /// End of the current phase: connect, handshake or linger. With [`OWNER`] in one number, so
+    /// that a look never sees the end of one phase with the meaning of another.
     phase: AtomicU64,
     last_in: AtomicU64,
     stalled_since: AtomicU64,

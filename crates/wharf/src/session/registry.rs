@@ -71,10 +71,8 @@ impl<H: Handler> Registry<H> {
 
     /// The oldest session.
     pub(crate) fn first(&self) -> Option<Session<H>> {
-        let firsts = self.shards.iter().filter_map(|shard| {
-            let first = shard.lock().first_key_value().map(|first| first.1.clone());
-            first
-        });
+        let first = |shard: &Shard<H>| shard.lock().first_key_value().map(|first| first.1.clone());
+        let firsts = self.shards.iter().filter_map(first);
         firsts.min_by_key(Session::id)
     }
 }

@@ -279,7 +279,7 @@ impl Word {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
 impl Word {
     /// Whether it is neither queued nor in a turn.
     pub(crate) fn is_idle(&self) -> bool {
