@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::Write as _;
+
 #[path = "sim_seeds/end.rs"]
 mod end;
 #[path = "sim_seeds/found.rs"]
@@ -83,10 +85,14 @@ fn tell(seed: u64, failure: &Failure) -> String {
 fn every_seed_keeps_the_guarantees() {
     if let Some(seed) = number("WHARF_SEED") {
         match play(seed) {
-            Ok(sim) => eprintln!(
-                "seed {seed} passes; its last events:\n  {}",
-                sim.log_tail(200).join("\n  ")
-            ),
+            Ok(sim) => {
+                let events = sim.log_tail(200).join("\n  ");
+                let told = writeln!(
+                    std::io::stderr(),
+                    "seed {seed} passes; its last events:\n  {events}"
+                );
+                told.expect("the test's own output");
+            }
             Err(failure) => panic!("{}", tell(seed, &failure)),
         }
         return;
