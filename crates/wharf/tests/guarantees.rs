@@ -16,6 +16,8 @@ mod late;
 mod once;
 #[path = "guarantees/panics.rs"]
 mod panics;
+#[path = "guarantees/refusals.rs"]
+mod refusals;
 #[path = "guarantees/sending.rs"]
 mod sending;
 #[path = "guarantees/serial.rs"]
@@ -32,6 +34,10 @@ use bounds::{
 use late::close_joins_first;
 use once::{a_refused_session_is_only_counted, open_once_close_once};
 use panics::panic_is_contained;
+use refusals::{
+    a_taken_port_leaves_nothing_started, an_unknown_backend_is_named, bad_addresses_are_named,
+    bad_networks_are_named, bad_ports_are_named, what_does_not_fit_is_refused,
+};
 use sending::{
     a_failed_encoder_leaves_nothing, a_gathering_thread_holds_nobody_back, a_turn_keeps_its_order,
     send_never_blocks,
@@ -44,7 +50,9 @@ use stopping::{
     a_stuck_handler_is_named, shutdown_is_a_protocol, stop_from_a_handler,
     who_does_not_part_is_cut,
 };
-use support::{KNOWN_BACKENDS, in_simulation, matrix, matrix_on_real_sockets, on_real_sockets};
+use support::{
+    KNOWN_BACKENDS, each_backend, in_simulation, matrix, matrix_on_real_sockets, on_real_sockets,
+};
 
 matrix!(serial_in_order, jobs_are_serial_in_order);
 matrix!(open_once_close_once, a_refused_session_is_only_counted);
@@ -79,13 +87,27 @@ on_real_sockets!(a_stop_forgets_no_accept);
 in_simulation!(a_connect_under_way_delays_no_stop);
 matrix!(panic_is_contained);
 
+mod bad_input_is_named {
+    use super::*;
+    on_real_sockets!(
+        bad_ports_are_named,
+        bad_networks_are_named,
+        bad_addresses_are_named,
+        an_unknown_backend_is_named,
+    );
+    each_backend!(exclusive a_taken_port_leaves_nothing_started);
+    each_backend!(what_does_not_fit_is_refused);
+}
+
 #[test]
 fn every_backend_of_this_build_is_in_the_matrix() {
-    for backend in wharf::backends() {
-        assert!(
-            KNOWN_BACKENDS.contains(&backend.name),
-            "add \"{}\" to the macros in tests/support/mod.rs",
-            backend.name
-        );
-    }
+    support::with_access(support::Access::Shared, || {
+        for backend in wharf::backends() {
+            assert!(
+                KNOWN_BACKENDS.contains(&backend.name),
+                "add \"{}\" to the macros in tests/support/mod.rs",
+                backend.name
+            );
+        }
+    });
 }

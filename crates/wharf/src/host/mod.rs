@@ -190,7 +190,8 @@ impl Host {
     /// Starts: binds every listener, starts the workers, accepts and connects. All or nothing.
     ///
     /// # Errors
-    /// What could not be bound or started, by name; nothing runs then, and it may be called again.
+    /// What could not be bound or started, by name; nothing runs then. After an address that could
+    /// not be bound it may be called again.
     pub fn start(&mut self) -> Result<()> {
         start::start(&self.shared)
     }

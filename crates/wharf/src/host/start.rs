@@ -33,7 +33,13 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     shared.inner.lock().stage = Stage::Running;
     watch::spawn(shared);
     for network in &networks {
-        network.go()?;
+        if let Err(error) = network.go() {
+            // Workers run and others serve already: the way back is the stop.
+            if let Err(stuck) = shared.stop_and_wait() {
+                tracing::error!(%stuck, "a start that failed could not be undone");
+            }
+            return Err(error);
+        }
     }
     Ok(())
 }
@@ -42,7 +48,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
 fn bind(ports: &[Port], networks: &[Arc<dyn Declared>]) -> Result<()> {
     for network in networks {
         if let Err(error) = network.bind() {
-            networks.iter().for_each(|network| network.forget());
+            networks.iter().for_each(|network| network.unbind());
             ports.iter().for_each(|port| port.shared.core.table.clear());
             return Err(error);
         }
@@ -100,6 +106,6 @@ fn abandon(shared: &Arc<Shared>, ports: &[Port]) {
         // It ran no user code yet, so it can't have panicked.
         let _ = worker.join();
     }
-    networks.iter().for_each(|network| network.forget());
+    networks.iter().for_each(|network| network.unbind());
     ports.iter().for_each(|port| port.shared.core.table.clear());
 }

@@ -98,6 +98,7 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
+        super::check(&self.declaring.name, &self.options)?;
         let (name, index, port) = self.declaring.settle()?;
         let network = Declaration {
             name,
@@ -107,7 +108,7 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
             port,
             addrs,
         }
-        .resolve()?;
+        .resolve();
         self.declaring.declared(Arc::new(Arc::clone(&network.0)));
         Ok(network)
     }

@@ -141,6 +141,8 @@ pub(crate) trait Declared: Send + Sync {
     fn stop(&self, abort: bool);
     /// Lets go of listeners and links, so that nothing refers in a circle.
     fn forget(&self);
+    /// The start failed: it listens nowhere.
+    fn unbind(&self);
 }
 
 impl<H: Handler> Declared for Arc<NetworkCore<H>> {
@@ -222,6 +224,11 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
     fn forget(&self) {
         self.listeners.lock().clear();
         self.links.lock().clear();
+    }
+
+    fn unbind(&self) {
+        self.forget();
+        self.local_addrs.lock().clear();
     }
 }
 
@@ -364,7 +371,7 @@ struct Declaration<H> {
 }
 
 impl<H: Handler> Declaration<H> {
-    fn resolve(self) -> Result<Network<H>> {
+    fn resolve(self) -> Network<H> {
         let Self {
             name,
             index,
@@ -373,8 +380,7 @@ impl<H: Handler> Declaration<H> {
             port,
             addrs,
         } = self;
-        check(&name, &options)?;
-        Ok(Network(Arc::new(NetworkCore {
+        Network(Arc::new(NetworkCore {
             name,
             index,
             handler,
@@ -389,11 +395,12 @@ impl<H: Handler> Declaration<H> {
             listeners: Mutex::default(),
             local_addrs: Mutex::default(),
             links: Mutex::default(),
-        })))
+        }))
     }
 }
 
-/// Refuses numbers that can't work, by name.
+/// Refuses numbers that can't work, by name. Before anything is made for the network: what is refused
+/// leaves no port of its name behind.
 fn check(network: &str, options: &Options) -> Result<()> {
     let zero = |field: &str| {
         let message = format!("network \"{network}\": {field} is 0; it must be at least 1");

@@ -237,6 +237,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
         self.declaring.refuse_taken(&addrs)?;
         // What is set on the listener is inherited by what it accepts.
         self.options.listen.socket = self.options.socket.clone();
+        super::check(&self.declaring.name, &self.options)?;
         let (name, index, port) = self.declaring.settle()?;
         let network = Declaration {
             name,
@@ -246,7 +247,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
             port,
             addrs,
         }
-        .resolve()?;
+        .resolve();
         self.declaring.declared(Arc::new(Arc::clone(&network.0)));
         Ok(network)
     }

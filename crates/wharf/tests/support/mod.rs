@@ -33,7 +33,7 @@ pub(crate) use hold::Hold;
 pub(crate) use layout::{Layout, Ports, Role};
 pub(crate) use peer::{End, Peer};
 pub(crate) use process::{Open, open_now};
-pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets};
+pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets, with_access};
 #[cfg(feature = "sim")]
 pub(crate) use run::{in_sim, seeds};
 pub(crate) use serve::{finish, serve, small_queue, small_socket};

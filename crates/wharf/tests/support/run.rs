@@ -17,7 +17,8 @@ pub(crate) const KNOWN_BACKENDS: &[&str] = &["epoll"];
 
 static ALONE: RwLock<()> = RwLock::new(());
 
-fn with_access(access: Access, run: impl FnOnce()) {
+/// Runs it with or without other tests of this process.
+pub(crate) fn with_access(access: Access, run: impl FnOnce()) {
     // A test that failed has poisoned nothing that the next one needs.
     match access {
         Access::Shared => {
@@ -33,10 +34,11 @@ fn with_access(access: Access, run: impl FnOnce()) {
 
 /// Runs the body on this backend's sockets.
 pub(crate) fn on_sockets(backend: &'static str, access: Access, body: impl Fn(&World)) {
-    let report = wharf::backends().into_iter().find(|b| b.name == backend);
-    let report = report.unwrap_or_else(|| panic!("this build has no backend \"{backend}\""));
-    assert_eq!(report.problem, None, "the backend does not work here");
     with_access(access, || {
+        // Inside: each backend is opened to try it out.
+        let report = wharf::backends().into_iter().find(|b| b.name == backend);
+        let report = report.unwrap_or_else(|| panic!("this build has no backend \"{backend}\""));
+        assert_eq!(report.problem, None, "the backend does not work here");
         let world = World::on_sockets(backend);
         body(&world);
         world.close();

@@ -47,6 +47,19 @@ pub(super) fn until(what: &str, holds: &mut dyn FnMut() -> bool) {
     }
 }
 
+/// What `look` says when it has said the same for a while.
+pub(super) fn settled<T: PartialEq>(look: impl Fn() -> T) -> T {
+    let mut last = look();
+    let mut same = 0;
+    while same < 5 {
+        std::thread::sleep(Duration::from_millis(5));
+        let now = look();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
 pub(super) fn read(stream: &TcpStream, into: &mut Vec<u8>, max: usize) -> Got {
     let mut buffer = [0; 16 * 1024];
     let mut stream = stream;
