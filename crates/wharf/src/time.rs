@@ -3,7 +3,7 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A moment: nanoseconds since its port's clock started.
+/// A moment: nanoseconds since the clock of its host's ports started.
 ///
 /// Only a backend reads a clock ([`crate::port::Backend::now`]); everything else takes the moment
 /// as an argument, which is what lets the simulator run a whole core in virtual time.

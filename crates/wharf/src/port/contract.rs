@@ -175,7 +175,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Its name in `WHARF_BACKEND`, logs and `wharf doctor`.
     fn name(&self) -> &'static str;
 
-    /// The clock of this port.
+    /// The clock of this port and of all others that it shares a host with.
     fn now(&self) -> Time;
 
     /// Appends at most `max` reports to `out` (clauses 1 to 3, 7, 8). An interrupted sleep is an

@@ -24,8 +24,6 @@ pub(crate) struct Epoll {
     queue: OwnedFd,
     wake: OwnedFd,
     timer: OwnedFd,
-    /// The monotonic clock when this port's clock stood at zero.
-    started: u64,
 }
 
 impl Epoll {
@@ -48,21 +46,8 @@ impl Epoll {
             epoll::EventData::new_u64(Token::TIMER.bits()),
             edge,
         )?;
-        Ok(Self {
-            queue,
-            wake,
-            timer,
-            // One second ahead, so that "a while ago" never meets the clock's start.
-            started: monotonic_nanos().saturating_sub(1_000_000_000),
-        })
+        Ok(Self { queue, wake, timer })
     }
-}
-
-/// The monotonic clock. Read several times a turn, hence without the checks of `Instant`.
-fn monotonic_nanos() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // Neither part of this clock is ever negative.
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// Room for the reports of one wait, on the stack of the worker that waits.
@@ -74,7 +59,7 @@ impl Backend for Epoll {
     }
 
     fn now(&self) -> Time {
-        Time::from_nanos(monotonic_nanos().saturating_sub(self.started))
+        super::clock::now()
     }
 
     fn wait(&self, out: &mut Vec<Ready>, max: usize, how: Wait) -> io::Result<()> {

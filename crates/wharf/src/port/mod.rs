@@ -4,6 +4,8 @@
 //! a backend reports into turns, and [`core`], what the workers of one port share.
 
 mod backends;
+#[cfg(target_os = "linux")]
+mod clock;
 mod contract;
 mod core;
 pub(crate) mod current;
