@@ -182,6 +182,10 @@ impl<H: Handler> SessionCore<H> {
                     }
                 }
             };
+            if self.word.has(word::ABORTED) {
+                // Asked for while this thread was in the way.
+                self.break_connection();
+            }
             if queued {
                 self.net.port.push_turn(self.as_served(), now);
             }

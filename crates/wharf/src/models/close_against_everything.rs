@@ -164,3 +164,19 @@ fn a_goodbye_to_a_slow_reader_does_not_spin() {
         assert_accounted(&session, 2);
     });
 }
+
+/// An abort breaks the connection even while the session's turn never ends and a flush is under
+/// way: its peer must not wait for a stuck callback (R5, R8).
+#[test]
+fn an_abort_breaks_the_connection_of_a_stuck_turn() {
+    check(3, || {
+        let session = Session::new(Setup::default());
+        session.raise(word::TIMER);
+        session.begin_and_stick();
+        let other = Arc::clone(&session);
+        let sender = thread::spawn(move || other.send(&[1]));
+        session.close(CloseHow::Abort);
+        sender.join().unwrap();
+        assert!(session.kernel.is_broken(), "the peer still waits");
+    });
+}

@@ -133,6 +133,9 @@ impl Session {
                     }
                 },
             };
+            if self.word.has(word::ABORTED) {
+                self.break_connection();
+            }
             if queued {
                 self.push_turn();
             }

@@ -121,6 +121,11 @@ impl Kernel {
     pub(super) fn unread(&self) -> usize {
         self.with(|state| state.unread)
     }
+
+    /// Whether the connection is broken.
+    pub(super) fn is_broken(&self) -> bool {
+        self.with(|state| state.broken)
+    }
 }
 
 impl State {

@@ -215,6 +215,12 @@ impl Session {
         assert!(!self.word.has(word::DIRTY), "marked, and on no list");
     }
 
+    /// A turn begins, and its callback never returns.
+    pub(super) fn begin_and_stick(&self) {
+        assert!(pick(&self.runs));
+        self.word.begin_turn();
+    }
+
     // flow/turn.rs
 
     /// `Served::ready`.

@@ -196,9 +196,9 @@ impl<H: Handler> SessionCore<H> {
         self.raise(bits, self.net.port.now());
     }
 
-    /// Breaks the connection at once if the flush right is free; its holder sees the mark if not.
+    /// Breaks the connection at once, unless a flush is under way: that one breaks it when it ends.
     /// The descriptor stays: a turn that reads from it right now must not meet a stranger's.
-    fn break_connection(&self) {
+    pub(crate) fn break_connection(&self) {
         if let Some(flush) = self.flush.try_lock()
             && let Some(socket) = &flush.socket
         {
