@@ -7,6 +7,7 @@ use std::io::Read;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use wharf::sim::{Faults, Sim};
 use wharf::{Frame, Handler, Host, Refuse, SendQueueLimits, Session};
 
 /// Sends so many bytes on open, in frames of 1 KiB.
@@ -70,4 +71,28 @@ fn a_goodbye_to_a_slow_reader_does_not_spin() {
         "{turns} turns while the peer read {reads} times"
     );
     host.stop().unwrap();
+}
+
+/// A connect under way when its host stops: nobody waits for it, so neither does the stop.
+#[test]
+fn a_stop_cuts_what_is_connecting() {
+    for seed in 0..20 {
+        let faults = Faults {
+            delay_max: Duration::from_secs(3),
+            ..Faults::none()
+        };
+        let sim = Sim::with_faults(seed, faults);
+        let listener = sim.listen("10.0.0.9:9000".parse().unwrap()).unwrap();
+        let mut host = Host::simulated(&sim);
+        let client = host.client("up", Talks(0)).workers(1);
+        client.connect(listener.local_addr()).unwrap();
+        host.start().unwrap();
+        sim.run_for(Duration::from_millis(1)).unwrap();
+        let before = sim.now();
+        host.stop().unwrap();
+        let took = sim.now() - before;
+        assert!(took < Duration::from_secs(1), "seed {seed}: {took:?}");
+        let turns = turns(&host);
+        assert!(turns < 10, "seed {seed}: {turns} turns");
+    }
 }

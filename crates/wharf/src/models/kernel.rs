@@ -10,6 +10,7 @@ use crate::port::Bits;
 
 #[derive(Debug, Default)]
 struct State {
+    established: bool,
     unread: usize,
     fin: bool,
     room: usize,
@@ -45,6 +46,19 @@ impl Kernel {
 
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         work(&mut self.0.lock().unwrap())
+    }
+
+    /// The connect ends well.
+    pub(super) fn establish(&self) -> Bits {
+        self.with(|state| {
+            state.established = true;
+            state.report(true)
+        })
+    }
+
+    /// `Backend::connect_result`: whether the connect has ended.
+    pub(super) fn is_established(&self) -> bool {
+        self.with(|state| state.established)
     }
 
     /// The peer sends; what is reported of it.

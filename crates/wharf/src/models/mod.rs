@@ -17,6 +17,7 @@
 )]
 
 mod close_against_everything;
+mod connect_end;
 mod flush_right;
 mod flushing;
 mod kernel;

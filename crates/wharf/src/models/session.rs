@@ -19,9 +19,10 @@ use crate::port::Bits;
 use crate::session::queue::{CloseHow, Entry, SendQueue, SendQueueLimits};
 use crate::session::word::{self, Word};
 
-/// `Phase`, from the accept on.
+/// `Phase`; `on_open` is no part of the models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    Connecting,
     Open,
     Linger,
     Closed,
@@ -152,7 +153,11 @@ impl Session {
         let seen = Arc::<Seen>::default();
         let socket = Arc::new(Descriptor(Arc::clone(&seen)));
         let turn = Turn {
-            phase: Phase::Open,
+            phase: if setup.bits & word::CONNECTING == 0 {
+                Phase::Open
+            } else {
+                Phase::Connecting
+            },
             socket: Some(Arc::clone(&socket)),
             state: Some(()),
             partial: 0,
@@ -268,8 +273,11 @@ impl Session {
         self.flush_queue();
     }
 
-    /// `serve`, once the session is open.
+    /// `serve`.
     fn serve(&self, turn: &mut Turn, had: u32) {
+        if turn.phase == Phase::Connecting {
+            self.connect_ended(turn);
+        }
         if turn.phase == Phase::Open {
             if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
                 self.run_jobs();
@@ -277,11 +285,28 @@ impl Session {
             self.recv(turn);
             self.flush_turn(turn);
         }
-        if turn.phase == Phase::Open && self.word.has(word::SHUT) {
+        if !matches!(turn.phase, Phase::Linger | Phase::Closed) && self.word.has(word::SHUT) {
             self.end_callbacks(turn);
         }
         if turn.phase == Phase::Linger {
             self.linger(turn, had);
+        }
+    }
+
+    // flow/connect.rs
+
+    /// `connect_ended`, before the connect takes too long.
+    fn connect_ended(&self, turn: &mut Turn) {
+        if self.word.has(word::SHUT) {
+            self.word.take(word::CONNECTING);
+            self.word.mark(word::ABORTED);
+            return;
+        }
+        self.word.take(word::WRITABLE);
+        if self.kernel.is_established() {
+            self.word.mark(word::WRITABLE);
+            self.word.take(word::CONNECTING);
+            turn.phase = Phase::Open;
         }
     }
 
