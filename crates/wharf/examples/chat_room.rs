@@ -171,6 +171,7 @@ fn main() -> wharf::Result<()> {
         // Some only listen.
         .handshake_timeout(None)
         .listen(addr)?;
+    host.stop_on_signal()?;
     host.start()?;
     for addr in server.local_addrs() {
         println!("listening on {addr}");

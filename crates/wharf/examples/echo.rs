@@ -25,6 +25,7 @@ fn main() -> wharf::Result<()> {
     let addr = addr.unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let mut host = Host::new();
     let echo = host.server("echo", Echo).listen(addr)?;
+    host.stop_on_signal()?;
     host.start()?;
     for addr in echo.local_addrs() {
         println!("listening on {addr}");

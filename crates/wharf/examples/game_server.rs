@@ -109,10 +109,13 @@ fn main() -> wharf::Result<()> {
         let addr = args.next().unwrap_or(stand_in.clone());
         host.client(name, link.clone()).port(&slow).connect(addr)
     });
-    let (chat, master) = (chat?, master?);
-    let game = host.server("game", Game { chat, master }).port(&fast);
-    let players = game.listen(listen)?;
+    let game = Game {
+        chat: chat?,
+        master: master?,
+    };
+    let players = host.server("game", game).port(&fast).listen(listen)?;
     let _ = link.0.set(players.clone());
+    host.stop_on_signal()?;
     host.start()?;
     println!("listening on {}", players.local_addrs()[0]);
     host.run_until_signal()

@@ -213,6 +213,7 @@ fn main() -> wharf::Result<()> {
         // Guessing passwords is slow with few connections at a time.
         .sessions_per_ip_max(32)
         .listen(addr)?;
+    host.stop_on_signal()?;
     host.start()?;
     for addr in server.local_addrs() {
         println!("listening on {addr}");

@@ -80,6 +80,7 @@ fn main() -> wharf::Result<()> {
         .framing(Framing::lines().with_frame_bytes_max(1024)?)
         .handshake_timeout(None)
         .listen(addr)?;
+    host.stop_on_signal()?;
     host.start()?;
     for addr in server.local_addrs() {
         println!("listening on {addr}");

@@ -74,6 +74,7 @@ fn main() -> wharf::Result<()> {
         // A person may take a while before the first command.
         .handshake_timeout(None)
         .listen(addr)?;
+    host.stop_on_signal()?;
     host.start()?;
     for addr in server.local_addrs() {
         println!("listening on {addr}");

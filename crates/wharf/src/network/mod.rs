@@ -399,8 +399,8 @@ impl<H: Handler> Declaration<H> {
     }
 }
 
-/// Refuses numbers that can't work, by name. Before anything is made for the network: what is refused
-/// leaves no port of its name behind.
+/// Refuses numbers that can't work, by name. Before anything is made for the network: what is
+/// refused leaves no port of its name behind.
 fn check(network: &str, options: &Options) -> Result<()> {
     let zero = |field: &str| {
         let message = format!("network \"{network}\": {field} is 0; it must be at least 1");

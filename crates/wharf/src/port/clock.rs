@@ -3,8 +3,8 @@
 
 use crate::time::Time;
 
-/// The moment: nanoseconds of the monotonic clock, as the system counts them. Plain numbers, because
-/// it is read at least once a turn.
+/// The moment: nanoseconds of the monotonic clock, as the system counts them. Plain numbers,
+/// because it is read at least once a turn.
 #[cfg(target_os = "linux")]
 pub(super) fn now() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
