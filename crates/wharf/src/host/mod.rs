@@ -7,7 +7,7 @@ mod start;
 mod stop;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -52,10 +52,11 @@ pub struct Host {
     shared: Arc<Shared>,
 }
 
-/// A handle to a host: ask it to stop, look at its counters. Keeps nothing running.
+/// A handle to a host: ask it to stop, look at its counters. Keeps nothing running and nothing
+/// alive, so a handler may hold it; of a host that was dropped it says nothing but that it stopped.
 #[derive(Clone, Debug)]
 pub struct HostHandle {
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
 }
 
 /// What drives the workers.
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
 enum Stage {
     #[default]
     Declaring,
+    /// In `start`; true if a stop was asked for meanwhile.
+    Starting(bool),
     Running,
     Stopping(stop::Stopping),
     Stopped(Vec<StuckTurn>),
@@ -233,7 +236,7 @@ impl Host {
     #[must_use]
     pub fn handle(&self) -> HostHandle {
         HostHandle {
-            shared: Arc::clone(&self.shared),
+            shared: Arc::downgrade(&self.shared),
         }
     }
 
@@ -261,28 +264,35 @@ impl Drop for Host {
 impl HostHandle {
     /// Begins to stop and returns at once: from any thread, from a handler too.
     pub fn stop(&self) {
-        self.shared.request_stop();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.request_stop();
+        }
     }
 
     /// Whether a stop has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        matches!(
-            self.shared.inner.lock().stage,
-            Stage::Stopping(_) | Stage::Stopped(_)
-        )
+        self.shared.upgrade().is_none_or(|shared| {
+            let stage = &shared.inner.lock().stage;
+            matches!(
+                stage,
+                Stage::Starting(true) | Stage::Stopping(_) | Stage::Stopped(_)
+            )
+        })
     }
 
-    /// A snapshot of all counters.
+    /// A snapshot of all counters; empty once the host is gone.
     #[must_use]
     pub fn stats(&self) -> HostSnapshot {
-        self.shared.stats()
+        let shared = self.shared.upgrade();
+        shared.map_or_else(HostSnapshot::default, |shared| shared.stats())
     }
 
     /// The turns that have lasted longer than `limit` so far and still run.
     #[must_use]
     pub fn stuck_turns(&self, limit: Duration) -> Vec<StuckTurn> {
-        self.shared.stuck_turns(limit)
+        let shared = self.shared.upgrade();
+        shared.map_or_else(Vec::new, |shared| shared.stuck_turns(limit))
     }
 }
 

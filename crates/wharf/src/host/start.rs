@@ -8,30 +8,30 @@ use crate::network::Declared;
 use crate::port::{self, Worker};
 
 pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
-    let (ports, networks) = {
-        let inner = shared.inner.lock();
-        match &inner.stage {
-            Stage::Declaring => {}
-            Stage::Running => return Err(Shared::state_error("the host runs already")),
-            Stage::Stopping(_) | Stage::Stopped(_) => {
-                return Err(Shared::state_error(
-                    "the host was stopped: declare a new one",
-                ));
-            }
+    let (ports, networks) = begin(shared)?;
+    let prepared = bind(&ports, &networks).and_then(|()| {
+        for port in &ports {
+            port.shared.core.prepare(port.workers(), networks.len());
         }
-        (inner.ports.clone(), inner.networks.clone())
-    };
-    if networks.is_empty() {
-        let message = "the host has no network: declare one with .server(..) or .client(..)";
-        return Err(Error::new(ErrorKind::Config, message));
+        spawn(shared, &ports)
+    });
+    let mut inner = shared.inner.lock();
+    let stop_asked = matches!(inner.stage, Stage::Starting(true));
+    if let Err(error) = prepared {
+        if stop_asked {
+            inner.stage = Stage::Stopped(Vec::new());
+        } else if matches!(inner.stage, Stage::Starting(_)) {
+            // Only binding has failed: it may be tried again.
+            inner.stage = Stage::Declaring;
+        }
+        return Err(error);
     }
-    bind(&ports, &networks)?;
-    for port in &ports {
-        port.shared.core.prepare(port.workers(), networks.len());
+    inner.stage = Stage::Running;
+    drop(inner);
+    if stop_asked {
+        shared.request_stop();
+        return Ok(());
     }
-    spawn(shared, &ports)?;
-    shared.inner.lock().stage = Stage::Running;
-    watch::spawn(shared);
     for network in &networks {
         if let Err(error) = network.go() {
             // Workers run and others serve already: the way back is the stop.
@@ -42,6 +42,28 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Step 0: is there something to start, and may it be?
+fn begin(shared: &Shared) -> Result<(Vec<Port>, Vec<Arc<dyn Declared>>)> {
+    let mut inner = shared.inner.lock();
+    match &inner.stage {
+        Stage::Declaring => {}
+        Stage::Starting(_) | Stage::Running => {
+            return Err(Shared::state_error("the host runs already"));
+        }
+        Stage::Stopping(_) | Stage::Stopped(_) => {
+            return Err(Shared::state_error(
+                "the host was stopped: declare a new one",
+            ));
+        }
+    }
+    if inner.networks.is_empty() {
+        let message = "the host has no network: declare one with .server(..) or .client(..)";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    inner.stage = Stage::Starting(false);
+    Ok((inner.ports.clone(), inner.networks.clone()))
 }
 
 /// Step 1: every listener is bound, or none.
@@ -56,7 +78,7 @@ fn bind(ports: &[Port], networks: &[Arc<dyn Declared>]) -> Result<()> {
     Ok(())
 }
 
-/// Step 2: the workers.
+/// Step 2: the workers, and who watches them.
 fn spawn(shared: &Arc<Shared>, ports: &[Port]) -> Result<()> {
     for port in ports {
         for index in 0..port.workers() {
@@ -74,7 +96,11 @@ fn spawn(shared: &Arc<Shared>, ports: &[Port]) -> Result<()> {
             }
         }
     }
-    Ok(())
+    watch::spawn(shared).map_err(|error| {
+        abandon(shared, ports);
+        let message = "no thread for the supervisor, without which nothing could be stopped";
+        Error::new(ErrorKind::System, message).caused_by(error)
+    })
 }
 
 fn spawn_worker(shared: &Arc<Shared>, port: &Port, worker: Worker) -> std::io::Result<()> {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
+
 use super::{Inner, Shared, Stage, StuckTurn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::port;
@@ -22,6 +24,8 @@ pub(super) struct Stopping {
     step: Step,
     /// When the step ends whether or not it is done; set at the supervisor's first look.
     until: Option<Time>,
+    /// Every network was told: until then "no session is left" means nothing.
+    told: bool,
     /// A second signal came: no more waiting for good order.
     hurry: bool,
 }
@@ -39,12 +43,16 @@ const GRACE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
 
 impl Shared {
-    /// Step 1, from any thread. A second call makes the drain end now.
+    /// Step 1, from any thread. A second call changes nothing.
     pub(super) fn request_stop(self: &Arc<Self>) {
         let networks = {
             let mut inner = self.inner.lock();
             match &inner.stage {
                 Stage::Running => {}
+                Stage::Starting(_) => {
+                    inner.stage = Stage::Starting(true);
+                    return;
+                }
                 Stage::Declaring => {
                     inner.stage = Stage::Stopped(Vec::new());
                     inner.networks.iter().for_each(|network| network.forget());
@@ -56,11 +64,15 @@ impl Shared {
             inner.stage = Stage::Stopping(Stopping {
                 step: Step::Drain,
                 until: None,
+                told: false,
                 hurry: false,
             });
             inner.networks.clone()
         };
         networks.iter().for_each(|network| network.stop(false));
+        if let Stage::Stopping(stopping) = &mut self.inner.lock().stage {
+            stopping.told = true;
+        }
         self.attention.notify_all();
     }
 
@@ -142,11 +154,11 @@ impl Shared {
         let until = *stopping.until.get_or_insert(now + grace);
         let late = now >= until;
         match stopping.step {
-            Step::Drain if empty => stopping.next(Step::Quit),
+            Step::Drain if empty && stopping.told => stopping.next(Step::Quit),
             Step::Drain if late || stopping.hurry => stopping.next(Step::Cut),
             Step::Cut if empty || late => stopping.next(Step::Quit),
             Step::Quit if ended || late => {
-                self.join(&mut inner);
+                self.join(inner);
                 return Time::NEVER;
             }
             _ => return now + LOOK,
@@ -162,23 +174,23 @@ impl Shared {
         now
     }
 
-    /// Step 5: every worker has ended, or is named.
-    fn join(self: &Arc<Self>, inner: &mut Inner) {
+    /// Step 5: every worker has ended, or is named. Without the lock: threads that end and states
+    /// that are dropped run user code, which may ask the host something.
+    fn join(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
+        let (ports, networks) = (inner.ports.clone(), inner.networks.clone());
+        let workers = std::mem::take(&mut inner.workers);
+        drop(inner);
         let mut stuck = Vec::new();
-        for port in &inner.ports {
-            stuck.extend(super::watch::stuck_on(
-                port,
-                &inner.networks,
-                Duration::ZERO,
-            ));
+        for port in &ports {
+            stuck.extend(super::watch::stuck_on(port, &networks, Duration::ZERO));
         }
-        for worker in std::mem::take(&mut inner.workers) {
+        for worker in workers {
             if worker.is_finished() || stuck.is_empty() {
                 // A panic outside a handler would be our own bug: it was printed by its thread.
                 let _ = worker.join();
             }
         }
-        for port in &inner.ports {
+        for port in &ports {
             let core = &port.shared.core;
             let queued = core.queue.lock().drain();
             drop(queued);
@@ -191,8 +203,8 @@ impl Shared {
             }
             core.table.clear();
         }
-        inner.networks.iter().for_each(|network| network.forget());
-        inner.stage = Stage::Stopped(stuck);
+        networks.iter().for_each(|network| network.forget());
+        self.inner.lock().stage = Stage::Stopped(stuck);
         self.changed.notify_all();
     }
 }
@@ -202,6 +214,7 @@ impl Stopping {
         *self = Self {
             step,
             until: None,
+            told: self.told,
             hurry: self.hurry,
         };
     }

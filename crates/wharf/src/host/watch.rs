@@ -78,7 +78,7 @@ pub(super) fn stuck_on(
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Starts the supervisor: a thread, or a call of the simulator's driver.
-pub(super) fn spawn(shared: &Arc<Shared>) {
+pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
     let mut supervisor = Supervisor {
         shared: Arc::clone(shared),
         warned: Vec::new(),
@@ -87,14 +87,8 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
         Engine::Threads => {
             let thread = std::thread::Builder::new()
                 .name("wharf-watch".to_owned())
-                .spawn(move || supervisor.run());
-            match thread {
-                Ok(thread) => shared.inner.lock().supervisor = Some(thread),
-                Err(error) => {
-                    tracing::error!(%error, "no thread for the supervisor: stuck turns are not \
-                        named, and a stop can't end");
-                }
-            }
+                .spawn(move || supervisor.run())?;
+            shared.inner.lock().supervisor = Some(thread);
         }
         #[cfg(feature = "sim")]
         Engine::Sim(sim) => {
@@ -102,6 +96,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
             sim.adopt_supervisor(step);
         }
     }
+    Ok(())
 }
 
 struct Supervisor {
@@ -125,12 +120,13 @@ impl Supervisor {
             if matches!(inner.stage, super::Stage::Stopped(_)) {
                 return;
             }
-            // Asked to stop meanwhile: `attention` came before the wait, so look again at once.
-            if matches!(inner.stage, super::Stage::Running) || next > now + LOOK / 2 {
+            let looked_at_the_stop = next < now + LOOK;
+            if !matches!(inner.stage, super::Stage::Stopping(_)) {
                 self.shared.attention.wait_for(&mut inner, LOOK);
-            } else if next > now {
+            } else if looked_at_the_stop && next > now {
                 self.shared.attention.wait_for(&mut inner, next.since(now));
             }
+            // Else it was asked to stop meanwhile, and `attention` came before the wait.
         }
     }
 
