@@ -4,9 +4,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
-use wharf::{Frame, Handler, Host, Network, Refuse, Session, Timeouts};
+use wharf::{Frame, Handler, Host, HostHandle, Network, Refuse, Session, Timeouts};
 
 /// What a handler does with a frame.
 type OnFrame = dyn Fn(&Session<Act>, &[u8]) -> wharf::Result<()> + Send + Sync;
@@ -292,4 +293,90 @@ fn a_stuck_turn_of_another_port_holds_up_nobodys_frames() {
     drop((listener, player, chatter));
     host.stop().unwrap();
     room.lock().unwrap().clear();
+}
+
+/// Its states and itself know the host, as handlers that stop it do.
+struct Knowing {
+    handle: OnceLock<HostHandle>,
+    stuck: &'static Barrier,
+    _alive: Arc<()>,
+}
+
+struct Asking(HostHandle);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let _ = self.0.stats();
+    }
+}
+
+impl Handler for Knowing {
+    type State = Asking;
+
+    fn on_open(&self, _: &Session<Self>) -> Result<Asking, Refuse> {
+        Ok(Asking(self.handle.get().unwrap().clone()))
+    }
+
+    fn on_frame(&self, s: &Session<Self>, _: &mut Asking, f: Frame<'_>) -> wharf::Result<()> {
+        if f.payload() == b"stick" {
+            self.stuck.wait();
+        }
+        Ok(s.send(f.payload())?)
+    }
+}
+
+/// A state that was dropped at the end of a stop, and asked the host something, waited for a lock
+/// that its own thread held; and a handler that held a handle of its host was never freed.
+#[test]
+fn states_and_handlers_may_know_their_host() {
+    let alive = Arc::new(());
+    let stuck: &'static Barrier = Box::leak(Box::new(Barrier::new(2)));
+    let knowing = Knowing {
+        handle: OnceLock::new(),
+        stuck,
+        _alive: Arc::clone(&alive),
+    };
+    let mut host = Host::new();
+    host.set_drain_deadline(Duration::from_millis(20));
+    let _ = knowing.handle.set(host.handle());
+    let server = host.server("knowing", knowing).workers(1);
+    let server = server.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let (mut sticky, mut other) = (connect(&server), connect(&server));
+    other.write_all(&framed(b"open")).unwrap();
+    assert_eq!(read_frame(&mut other), b"open");
+    sticky.write_all(&framed(b"stick")).unwrap();
+    wait_until("stuck", || {
+        !host.stuck_turns(Duration::from_millis(20)).is_empty()
+    });
+    let stopped = host.stop();
+    assert_eq!(stopped.unwrap_err().kind(), wharf::ErrorKind::Stuck);
+    stuck.wait();
+    let handle = server.handler().handle.get().unwrap().clone();
+    drop((server, host, sticky, other));
+    wait_until("freed", || Arc::strong_count(&alive) == 1);
+    assert!(handle.is_stopping() && handle.stats().networks.is_empty());
+}
+
+/// A stop that was asked for while the host started was forgotten, and half of the host ran on.
+#[test]
+fn a_stop_in_the_middle_of_a_start_is_remembered() {
+    for round in 0..40 {
+        let mut host = Host::new();
+        for n in 0..16 {
+            let act = Act::new(|_, _| Ok(()));
+            let server = host.server(&format!("n{n}"), act);
+            server.listen("127.0.0.1:0").unwrap();
+        }
+        let handle = host.handle();
+        let stopper = std::thread::Builder::new().name("stopper".into());
+        let stopper = stopper.spawn(move || {
+            std::thread::sleep(Duration::from_micros(round * 20));
+            handle.stop();
+        });
+        let _ = host.start();
+        stopper.unwrap().join().unwrap();
+        assert!(host.handle().is_stopping(), "forgotten in round {round}");
+        host.stop().unwrap();
+    }
 }
