@@ -5,7 +5,7 @@
 //! nothing of lanes or turns: `port/worker.rs` turns what it reports into turns.
 //!
 //! One instance belongs to one port and is shared by all of its workers and by every thread that
-//! sends, so each method takes `&self`. `tests/conformance.rs` holds every backend to the clauses
+//! sends, so each method takes `&self`. `port/conformance.rs` holds every backend to the clauses
 //! below; a backend passes it unchanged or it is not one.
 //!
 //! 1. **Edges.** After [`Backend::register`], each transition to readable, writable, hung up or

@@ -6,6 +6,8 @@
 mod backends;
 #[cfg(target_os = "linux")]
 mod clock;
+#[cfg(all(test, feature = "sim"))]
+mod conformance;
 mod contract;
 mod core;
 pub(crate) mod current;

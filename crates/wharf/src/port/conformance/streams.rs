@@ -1,0 +1,188 @@
+//! Clauses 4 to 6: bytes, sends, and the ways in which a stream ends.
+
+use super::*;
+
+/// In order, no loss, no invention: much more than fits, in both directions at once.
+pub(super) fn volume_both_ways(rig: &Rig) {
+    let pair = rig.pair();
+    let bytes = pattern(600_000);
+    let mut ends = [
+        (&pair.client, CLIENT, 0, Vec::<u8>::new()),
+        (&pair.server, SERVER, 0, Vec::new()),
+    ];
+    let begin = Instant::now();
+    while ends
+        .iter()
+        .any(|(_, _, sent, got)| *sent < bytes.len() || got.len() < bytes.len())
+    {
+        assert!(begin.elapsed() < PATIENCE * 4, "it stands still");
+        let mut moved = false;
+        for (socket, _, sent, got) in &mut ends {
+            if let Ok(n) = rig.send(socket, &bytes[*sent..]) {
+                *sent += n;
+                moved |= n > 0;
+            }
+            let mut into = [0; 10_000];
+            if let Ok(n) = rig.port.recv(socket, &mut into) {
+                assert!(n > 0, "an end of stream that nobody sent");
+                got.extend(&into[..n]);
+                moved = true;
+            }
+        }
+        if !moved {
+            rig.look();
+        }
+    }
+    for (_, token, _, got) in &ends {
+        assert!(*got == bytes, "other bytes came to {token:?}");
+    }
+}
+
+/// As many buffers as the contract allows, empty ones in between, leave as one stream.
+pub(super) fn gathered_buffers(rig: &Rig) {
+    let pair = rig.pair();
+    let bytes = pattern(2000);
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let mut left = rest;
+        let mut buffers = Vec::new();
+        for len in (0..crate::port::GATHER_MAX).map(|nth| nth % 4) {
+            let (buffer, after) = left.split_at(len.min(left.len()));
+            buffers.push(IoSlice::new(buffer));
+            left = after;
+        }
+        assert_eq!(buffers.len(), crate::port::GATHER_MAX);
+        match rig.port.send(&pair.client, &buffers) {
+            Ok(sent) => {
+                let offered = rest.len() - left.len();
+                assert!((1..=offered).contains(&sent), "{sent} of {offered}");
+                rest = &rest[sent..];
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                rig.until(CLIENT, Bits::WRITE);
+            }
+        }
+    }
+    assert_eq!(rig.recv_exactly(&pair.server, SERVER, bytes.len()), bytes);
+}
+
+/// Only an end of stream and an empty buffer read as 0.
+pub(super) fn nothing_is_no_end(rig: &Rig) {
+    let pair = rig.pair();
+    let mut into = [0; 16];
+    let nothing = rig.port.recv(&pair.server, &mut into).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    rig.send_all(&pair.client, CLIENT, b"x");
+    rig.until(SERVER, Bits::READ);
+    assert_eq!(rig.port.recv(&pair.server, &mut []).unwrap(), 0);
+    assert_eq!(rig.recv_exactly(&pair.server, SERVER, 1), b"x");
+    rig.port.shutdown_write(&pair.client);
+    assert!(rig.recv_to_end(&pair.server, SERVER).1.is_ok());
+    assert_eq!(
+        rig.port.recv(&pair.server, &mut into).unwrap(),
+        0,
+        "and stays 0"
+    );
+}
+
+/// One direction may end while the other goes on.
+pub(super) fn half_close_both_ways(rig: &Rig) {
+    let pair = rig.pair();
+    rig.send_all(&pair.client, CLIENT, b"question");
+    rig.port.shutdown_write(&pair.client);
+    let (got, end) = rig.recv_to_end(&pair.server, SERVER);
+    assert!(got == b"question" && end.is_ok());
+    let sent = rig.send(&pair.client, b"more").unwrap_err();
+    assert_eq!(
+        sent.kind(),
+        ErrorKind::BrokenPipe,
+        "our direction has ended"
+    );
+    rig.send_all(&pair.server, SERVER, b"answer");
+    rig.port.shutdown_write(&pair.server);
+    let (got, end) = rig.recv_to_end(&pair.client, CLIENT);
+    assert!(got == b"answer" && end.is_ok());
+}
+
+/// A reset is an error of its own kind, whoever caused it and however.
+pub(super) fn a_reset_is_no_end(rig: &Rig) {
+    let pair = rig.pair();
+    // Bytes that nobody has read when their reader closes are answered with a reset.
+    rig.send_all(&pair.client, CLIENT, b"unread");
+    rig.until(SERVER, Bits::READ);
+    rig.forget();
+    drop(pair.server);
+    let (got, end) = rig.recv_to_end(&pair.client, CLIENT);
+    assert!(got.is_empty());
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// Sends to a peer that is gone fail, at the latest after the answer has come, and raise no signal
+/// (or this test would not end).
+pub(super) fn sends_to_the_gone_fail(rig: &Rig) {
+    let pair = rig.pair();
+    drop(pair.server);
+    let begin = Instant::now();
+    let error = loop {
+        assert!(begin.elapsed() < PATIENCE, "sends to nobody work for ever");
+        match rig.send(&pair.client, b"anybody there?") {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => break error,
+            _ => rig.look(),
+        }
+    };
+    let gone = [
+        ErrorKind::BrokenPipe,
+        ErrorKind::ConnectionReset,
+        ErrorKind::NotConnected,
+    ];
+    assert!(gone.contains(&error.kind()), "{error}");
+    let again = rig.send(&pair.client, b"?").unwrap_err();
+    assert!(gone.contains(&again.kind()), "and again: {again}");
+}
+
+/// Bytes that were taken are delivered after the close, and then the end.
+pub(super) fn close_delivers(rig: &Rig) {
+    let pair = rig.pair();
+    let bytes = pattern(30_000);
+    let mut sent = 0;
+    for _ in 0..10 {
+        sent += rig.send(&pair.client, &bytes[sent..]).unwrap_or(0);
+        if sent == bytes.len() {
+            break;
+        }
+    }
+    assert!(sent > 0);
+    drop(pair.client);
+    let (got, end) = rig.recv_to_end(&pair.server, SERVER);
+    assert!(end.is_ok(), "{end:?}");
+    assert!(got == bytes[..sent], "{} of {sent} bytes came", got.len());
+}
+
+/// A close after `reset_on_close` is seen as a reset.
+pub(super) fn reset_on_close(rig: &Rig) {
+    let pair = rig.pair();
+    rig.port.reset_on_close(&pair.client);
+    drop(pair.client);
+    let (_, end) = rig.recv_to_end(&pair.server, SERVER);
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// Another thread may break a connection while its owner holds the socket: both directions end, the
+/// owner is told, the peer sees a reset, and the socket is still the owner's to close.
+pub(super) fn disconnect_from_another_thread(rig: &Rig) {
+    let Pair { client, server } = rig.pair();
+    let client = Arc::new(client);
+    let (port, shared) = (Arc::clone(&rig.port), Arc::clone(&client));
+    let thread = std::thread::Builder::new().name("disconnects".into());
+    let thread = thread.spawn(move || port.disconnect(&shared)).unwrap();
+    thread.join().unwrap();
+    rig.until(CLIENT, Bits::HANGUP.with(Bits::ERROR));
+    let (got, _) = rig.recv_to_end(&client, CLIENT);
+    assert!(got.is_empty());
+    assert!(rig.send(&client, b"x").is_err());
+    let (_, end) = rig.recv_to_end(&server, SERVER);
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    rig.port.disconnect(&client);
+    drop(client);
+}
