@@ -71,8 +71,10 @@ impl<H: Handler> Registry<H> {
 
     /// The oldest session.
     pub(crate) fn first(&self) -> Option<Session<H>> {
-        let first = |shard: &Shard<H>| shard.lock().first_key_value().map(|first| first.1.clone());
-        let firsts = self.shards.iter().filter_map(first);
+        let firsts = self
+            .shards
+            .iter()
+            .filter_map(|shard| shard.lock().first_key_value().map(|first| first.1.clone()));
         firsts.min_by_key(Session::id)
     }
 }
