@@ -6,7 +6,7 @@
 mod backends;
 #[cfg(target_os = "linux")]
 mod clock;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 mod conformance;
 mod contract;
 mod core;
