@@ -7,6 +7,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
 use crate::port::{self, Worker};
 
+/// What is declared.
+type Networks = Vec<Arc<dyn Declared>>;
+
 pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     let (ports, networks) = begin(shared)?;
     let prepared = bind(&ports, &networks).and_then(|()| {
@@ -45,7 +48,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
 }
 
 /// Step 0: is there something to start, and may it be?
-fn begin(shared: &Shared) -> Result<(Vec<Port>, Vec<Arc<dyn Declared>>)> {
+fn begin(shared: &Shared) -> Result<(Vec<Port>, Networks)> {
     let mut inner = shared.inner.lock();
     match &inner.stage {
         Stage::Declaring => {}

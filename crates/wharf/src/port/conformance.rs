@@ -173,7 +173,7 @@ impl Rig {
         panic!("of {bits:?} under {token:?}, only {all:?} was reported");
     }
 
-    /// Waits until `token` is reported, whatever its bits: for [`Token::WAKE`] and [`Token::TIMER`].
+    /// Waits until `token` is reported, whatever its bits: for [`Token::WAKE`], [`Token::TIMER`].
     fn until_seen(&self, token: Token) {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
@@ -304,7 +304,7 @@ impl Rig {
 /// Bytes that tell when one is missing, doubled or out of order.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len)
-        .map(|at| (at % 251) as u8 ^ (at / 251 % 256) as u8)
+        .map(|at| ((at % 251) ^ (at / 251 % 256)).to_le_bytes()[0])
         .collect()
 }
 

@@ -73,7 +73,8 @@ pub(super) fn pending(rig: &Rig) {
         .iter()
         .map(|client| rig.port.connect_result(client))
         .collect();
-    let pending = |result: &io::Result<()>| matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock);
+    let kind = |result: &io::Result<()>| result.as_ref().err().map(io::Error::kind);
+    let pending = |result: &io::Result<()>| kind(result) == Some(ErrorKind::WouldBlock);
     let at = results.iter().position(pending);
     let client = &clients[at.unwrap_or_else(|| panic!("none is held up: {results:?}"))];
     assert_eq!(
