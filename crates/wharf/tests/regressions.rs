@@ -380,3 +380,39 @@ fn a_stop_in_the_middle_of_a_start_is_remembered() {
         host.stop().unwrap();
     }
 }
+
+/// The address after the one that had served came first.
+#[cfg(feature = "sim")]
+#[test]
+fn a_link_comes_back_to_the_address_that_served() {
+    let sim = wharf::sim::Sim::with_faults(7, wharf::sim::Faults::none());
+    let mut host = Host::simulated(&sim);
+    let addrs = ["10.0.0.1:1", "10.0.0.2:1"];
+    let link = host.client("link", Act::new(|_, _| Ok(())));
+    let link = link.connect(addrs).unwrap();
+    let second = sim.listen(addrs[1].parse().unwrap()).unwrap();
+    host.start().unwrap();
+    sim.run_until(|| link.sessions().len() == 1).unwrap();
+    let served = second.accept().unwrap();
+    sim.run_for(Duration::from_secs(2)).unwrap();
+    let first = sim.listen(addrs[0].parse().unwrap()).unwrap();
+    served.shutdown_write();
+    sim.run_until(|| link.sessions().is_empty()).unwrap();
+    drop(served);
+    sim.run_until(|| link.sessions().len() == 1).unwrap();
+    assert!(first.accept().is_none() && second.accept().is_some());
+    host.stop().unwrap();
+}
+
+/// A pause of nothing made a link that is refused connect again and again without end.
+#[test]
+fn a_link_without_a_pause_is_refused() {
+    let mut host = Host::new();
+    let hasty = wharf::Reconnect {
+        first: Duration::ZERO,
+        ..wharf::Reconnect::default()
+    };
+    let link = host.client("link", Act::new(|_, _| Ok(())));
+    let refused = link.reconnect(hasty).connect("127.0.0.1:9").unwrap_err();
+    assert!(refused.to_string().contains("reconnect"), "{refused}");
+}

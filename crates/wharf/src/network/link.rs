@@ -126,9 +126,13 @@ impl<H: Handler> Link<H> {
             .events
             .connects_failed
             .fetch_add(1, Ordering::Relaxed);
-        let mut inner = self.inner.lock();
-        inner.last_error = format!("{addr}: {error}");
-        if inner.round == 0 {
+        let first_round = {
+            let mut inner = self.inner.lock();
+            inner.last_error = format!("{addr}: {error}");
+            inner.round == 0
+        };
+        // Without the lock: whoever takes the log may ask how the links stand.
+        if first_round {
             tracing::warn!(network = %self.net.name, %addr, %error, "a link could not connect");
         }
     }
@@ -141,6 +145,9 @@ impl<H: Handler> Link<H> {
             if let State::Connected(_, since) = inner.state {
                 if now.since(since) >= self.net.options.reconnect.stable {
                     inner.round = 0;
+                    // Back to the address that served: the one that was tried last.
+                    let addrs = self.addrs.len();
+                    inner.next_addr = (inner.next_addr + addrs - 1) % addrs;
                 } else {
                     // Accepted and cut at once: as good as a refusal, so the pause grows.
                     inner.tried = self.addrs.len();
