@@ -422,6 +422,11 @@ fn check(network: &str, options: &Options) -> Result<()> {
     if limits.bytes_max == 0 || limits.frames_max == 0 {
         return zero("a limit of the send queue");
     }
+    let reconnect = &options.reconnect;
+    if options.links > 0 && reconnect.enabled && (reconnect.first.min(reconnect.max)).is_zero() {
+        // Without a pause a refused connect is tried again at once, for ever.
+        return zero("a pause of reconnect");
+    }
     if options.ipv6_prefix_bits > 128 {
         let message = format!(
             "network \"{network}\": ipv6_prefix_bits is {}; an IPv6 address has 128 bits",
