@@ -170,7 +170,7 @@ pub enum CloseReason {
     Shutdown,
     /// No first frame within the handshake timeout.
     HandshakeTimeout,
-    /// No frame within the idle timeout.
+    /// No bytes within the idle timeout.
     IdleTimeout,
     /// The peer took nothing for the write-stall timeout.
     WriteStalled,
@@ -250,7 +250,7 @@ impl fmt::Display for CloseReason {
             Self::Aborted => f.write_str("aborted on our side"),
             Self::Shutdown => f.write_str("the host is stopping"),
             Self::HandshakeTimeout => f.write_str("no first frame within the handshake timeout"),
-            Self::IdleTimeout => f.write_str("no frame within the idle timeout"),
+            Self::IdleTimeout => f.write_str("no bytes within the idle timeout"),
             Self::WriteStalled => f.write_str("the peer took no bytes within the write timeout"),
             Self::SendQueueFull => f.write_str("the send queue was full"),
             Self::BadFrame(error) => write!(f, "bad frame: {error}"),

@@ -11,7 +11,8 @@ use crate::time::Time;
 pub struct Timeouts {
     /// From the accept to the first whole frame. Default for servers: 10 s; for clients: none.
     pub handshake: Option<Duration>,
-    /// Between two bytes received. Default: none.
+    /// Between two bytes received, while we would read them: not while a turn runs, reading is
+    /// paused, or the send queue is above its high-water mark. Default: none.
     pub idle: Option<Duration>,
     /// How long a peer may take nothing while frames wait for it. Default: 30 s.
     pub write_stall: Option<Duration>,

@@ -117,8 +117,7 @@ impl<H: Handler> Session<H> {
         self.0.peer()
     }
 
-    /// Our end's address; `None` once the session is closed, and when asked from outside its turn
-    /// while a turn runs.
+    /// Our end's address; `None` once the session is closed, and while another thread writes to it.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let flush = self.0.flush.try_lock()?;
@@ -219,7 +218,8 @@ impl<H: Handler> Session<H> {
     }
 
     /// Writes what the running turn has built so far: for a callback that is about to wait for
-    /// something. Does nothing outside the session's own turn, where nothing gathers.
+    /// something. In another session's turn it writes what that turn has sent to others; outside of
+    /// turns nothing gathers, and it does nothing.
     pub fn flush(&self) {
         self.0.flush_now();
     }
