@@ -50,9 +50,7 @@ use stopping::{
     a_stuck_handler_is_named, shutdown_is_a_protocol, stop_from_a_handler,
     who_does_not_part_is_cut,
 };
-use support::{
-    KNOWN_BACKENDS, each_backend, in_simulation, matrix, matrix_on_real_sockets, on_real_sockets,
-};
+use support::{KNOWN_BACKENDS, each_backend, in_simulation, matrix, on_real_sockets};
 
 matrix!(serial_in_order, jobs_are_serial_in_order);
 matrix!(open_once_close_once, a_refused_session_is_only_counted);
@@ -82,7 +80,7 @@ mod queues_are_bounded {
 matrix!(close_joins_first);
 matrix!(exclusive shutdown_is_a_protocol, stop_from_a_handler, a_dropped_host_stops);
 matrix!(who_does_not_part_is_cut, a_network_stops_alone);
-matrix_on_real_sockets!(exclusive a_stuck_handler_is_named);
+on_real_sockets!(exclusive a_stuck_handler_is_named);
 on_real_sockets!(a_stop_forgets_no_accept);
 in_simulation!(a_connect_under_way_delays_no_stop);
 matrix!(panic_is_contained);

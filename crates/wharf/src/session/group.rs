@@ -64,10 +64,11 @@ impl<H: Handler> Group<H> {
         self.members.lock().remove(&id).is_some()
     }
 
-    /// Whether the session is in.
+    /// Whether the session is in, and open.
     #[must_use]
     pub fn contains(&self, id: SessionId) -> bool {
-        self.members.lock().contains_key(&id)
+        let members = self.members.lock();
+        members.get(&id).is_some_and(|member| member.is_open())
     }
 
     /// How many open sessions are in.

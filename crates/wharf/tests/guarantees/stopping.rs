@@ -322,7 +322,12 @@ pub(crate) fn a_connect_under_way_delays_no_stop(w: &World) {
 }
 
 /// A callback that never returns is named after the deadline; only its thread is left behind.
-pub(crate) fn a_stuck_handler_is_named(w: &World, layout: Layout) {
+pub(crate) fn a_stuck_handler_is_named(w: &World) {
+    a_handler_is_stuck(w, Layout::Shared(4));
+    a_handler_is_stuck(w, Layout::Shared(1));
+}
+
+fn a_handler_is_stuck(w: &World, layout: Layout) {
     let before = w.open_now();
     let hold = w.hold();
     let stuck = hold.clone();

@@ -59,8 +59,8 @@ pub(crate) fn number(payload: &[u8]) -> u32 {
 }
 
 /// Generates a module named like the body, with a test a backend and layout:
-/// `serial_in_order::epoll::shared_port_4`. `exclusive` bodies run while no other test does, so
-/// that they can count descriptors and threads.
+/// `serial_in_order::epoll::shared_port_4`. On sockets `exclusive` bodies run while no other test
+/// does, so that they can count descriptors and threads.
 macro_rules! matrix {
     ($($name:ident),+ $(,)?) => { $(
         $crate::support::matrix! { @backends $name, $crate::support::Access::Shared }
@@ -84,7 +84,7 @@ macro_rules! matrix {
             mod sim {
                 $crate::support::matrix! { @layouts |layout| {
                     let body = super::super::$name;
-                    $crate::support::in_sim(12, $access, |w| body(w, layout));
+                    $crate::support::in_sim(12, |w| body(w, layout));
                 } }
             }
         }
@@ -103,15 +103,6 @@ macro_rules! matrix {
             $run
         }
     };
-}
-
-/// The same on real sockets only: a simulated worker is never seen inside a callback.
-macro_rules! matrix_on_real_sockets {
-    (exclusive $($name:ident),+ $(,)?) => { $(
-        mod $name {
-            $crate::support::matrix! { @epoll $name, $crate::support::Access::Exclusive }
-        }
-    )+ };
 }
 
 /// The same without layouts, for bodies that make ports of their own:
@@ -133,7 +124,7 @@ macro_rules! each_backend {
             #[cfg(feature = "sim")]
             #[test]
             fn sim() {
-                $crate::support::in_sim(60, $access, super::$name);
+                $crate::support::in_sim(60, super::$name);
             }
         }
     };
@@ -165,10 +156,10 @@ macro_rules! in_simulation {
         mod $name {
             #[test]
             fn sim() {
-                $crate::support::in_sim(60, $crate::support::Access::Shared, super::$name);
+                $crate::support::in_sim(60, super::$name);
             }
         }
     )+ };
 }
 
-pub(crate) use {each_backend, in_simulation, matrix, matrix_on_real_sockets, on_real_sockets};
+pub(crate) use {each_backend, in_simulation, matrix, on_real_sockets};
