@@ -13,11 +13,15 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     by_time: BTreeSet<(Time, Token)>,
-    /// The armed moment of each slot; `Time::ZERO` for none.
-    armed: Vec<Time>,
+    /// The entry of each slot's tenant, or [`NONE`]. A former tenant may have left one as well: it is
+    /// taken when it is due, and names nobody.
+    armed: Vec<(Time, Token)>,
     /// What the backend's timer was last set to.
     backend: Option<Time>,
 }
+
+/// No entry: the token of no tenant.
+const NONE: (Time, Token) = (Time::NEVER, Token::WAKE);
 
 impl Timers {
     /// Has the tenant called no later than `at`. Returns the moment to set the backend's timer to,
@@ -26,18 +30,16 @@ impl Timers {
     pub(crate) fn arm(&mut self, token: Token, at: Time) -> Option<Time> {
         let slot = token.slot() as usize;
         if self.armed.len() <= slot {
-            self.armed.resize(slot + 1, Time::ZERO);
+            self.armed.resize(slot + 1, NONE);
         }
         let armed = self.armed[slot];
-        if armed != Time::ZERO {
-            // A leftover of the slot's former tenant has another generation and is not found.
-            if armed <= at && self.by_time.contains(&(armed, token)) {
+        if armed.1 == token {
+            if armed.0 <= at {
                 return None;
             }
-            self.by_time.remove(&(armed, token));
+            self.by_time.remove(&armed);
         }
-        let at = at.max(Time::from_nanos(1));
-        self.armed[slot] = at;
+        self.armed[slot] = (at, token);
         self.by_time.insert((at, token));
         self.backend_change()
     }
@@ -45,9 +47,10 @@ impl Timers {
     /// Forgets the tenant.
     pub(crate) fn disarm(&mut self, token: Token) {
         if let Some(armed) = self.armed.get_mut(token.slot() as usize)
-            && self.by_time.remove(&(*armed, token))
+            && armed.1 == token
         {
-            *armed = Time::ZERO;
+            self.by_time.remove(armed);
+            *armed = NONE;
         }
     }
 
@@ -58,7 +61,10 @@ impl Timers {
             return None;
         }
         self.by_time.pop_first();
-        self.armed[token.slot() as usize] = Time::ZERO;
+        let armed = &mut self.armed[token.slot() as usize];
+        if *armed == (at, token) {
+            *armed = NONE;
+        }
         Some(token)
     }
 
@@ -86,6 +92,8 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -115,5 +123,106 @@ mod tests {
             at(90),
             "a former tenant's disarm changes nothing"
         );
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Arm(u32, u64),
+        Disarm(u32),
+        /// The slot gets a new tenant; the former one's entry, if it has one, is left over.
+        Renew(u32),
+        /// Time passes; the tenants that are due are taken, as at a turn's end.
+        Pass(u64),
+        /// As `Pass`, but because the backend's timer fired.
+        Fire,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            4 => (0..3u32, 0..20u64).prop_map(|(slot, after)| Op::Arm(slot, after)),
+            1 => (0..3u32).prop_map(Op::Disarm),
+            1 => (0..3u32).prop_map(Op::Renew),
+            2 => (0..8u64).prop_map(Op::Pass),
+            2 => Just(Op::Fire),
+        ];
+        prop::collection::vec(op, 1..60)
+    }
+
+    /// Deadlines as a plain list.
+    #[derive(Default)]
+    struct Plain {
+        now: u64,
+        generations: [u32; 3],
+        entries: BTreeSet<(Time, Token)>,
+        backend: Option<Time>,
+    }
+
+    impl Plain {
+        fn token(&self, slot: u32) -> Token {
+            Token::new(slot, self.generations[slot as usize])
+        }
+
+        fn remove(&mut self, token: Token) -> Option<Time> {
+            let entry = *self.entries.iter().find(|entry| entry.1 == token)?;
+            self.entries.remove(&entry);
+            Some(entry.0)
+        }
+
+        fn arm(&mut self, timers: &mut Timers, slot: u32, after: u64) {
+            let (token, at) = (self.token(slot), Time::from_nanos(self.now + after));
+            let before = self.remove(token).unwrap_or(Time::NEVER);
+            self.entries.insert((at.min(before), token));
+            self.backend = timers.arm(token, at).or(self.backend);
+        }
+
+        fn take_due(&mut self, timers: &mut Timers) {
+            let now = Time::from_nanos(self.now);
+            while let Some(token) = timers.take_due(now) {
+                let first = self.entries.pop_first();
+                assert_eq!(
+                    first.map(|entry| entry.1),
+                    Some(token),
+                    "the earliest first"
+                );
+                assert!(
+                    first.is_some_and(|entry| entry.0 <= now),
+                    "not before its time"
+                );
+            }
+            let earliest = self.entries.first().map_or(Time::NEVER, |entry| entry.0);
+            assert!(earliest > now, "none that is due is left");
+            assert_eq!(timers.earliest(), earliest);
+        }
+    }
+
+    proptest! {
+        /// One entry a tenant, called at the earliest moment it asked for, and the backend's timer
+        /// is always set to the earliest entry or before it.
+        #[test]
+        fn timers_agree_with_a_plain_list(ops in ops()) {
+            let (mut timers, mut plain) = (Timers::default(), Plain::default());
+            for op in ops {
+                match op {
+                    Op::Arm(slot, after) => plain.arm(&mut timers, slot, after),
+                    Op::Disarm(slot) => {
+                        plain.remove(plain.token(slot));
+                        timers.disarm(plain.token(slot));
+                    }
+                    Op::Renew(slot) => plain.generations[slot as usize] += 1,
+                    Op::Pass(time) => {
+                        plain.now += time;
+                        plain.take_due(&mut timers);
+                    }
+                    Op::Fire => {
+                        let Some(at) = plain.backend.take() else { continue };
+                        plain.now = plain.now.max(at.as_nanos());
+                        plain.take_due(&mut timers);
+                        plain.backend = timers.fired();
+                    }
+                }
+                let set = plain.backend.unwrap_or(Time::NEVER);
+                prop_assert!(set <= timers.earliest(), "{set:?} is too late");
+            }
+        }
     }
 }
