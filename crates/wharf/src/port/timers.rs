@@ -13,8 +13,8 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     by_time: BTreeSet<(Time, Token)>,
-    /// The entry of each slot's tenant, or [`NONE`]. A former tenant may have left one as well: it is
-    /// taken when it is due, and names nobody.
+    /// The entry of each slot's tenant, or [`NONE`]. A former tenant may have left one as well:
+    /// it is taken when it is due, and names nobody.
     armed: Vec<(Time, Token)>,
     /// What the backend's timer was last set to.
     backend: Option<Time>,
