@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -415,4 +416,47 @@ fn a_link_without_a_pause_is_refused() {
     let link = host.client("link", Act::new(|_, _| Ok(())));
     let refused = link.reconnect(hasty).connect("127.0.0.1:9").unwrap_err();
     assert!(refused.to_string().contains("reconnect"), "{refused}");
+}
+
+/// Keeps a group of its own sessions, and tells when it is freed.
+struct Lobby {
+    group: OnceLock<wharf::Group<Lobby>>,
+    freed: Arc<AtomicBool>,
+}
+
+impl Drop for Lobby {
+    fn drop(&mut self) {
+        self.freed.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Handler for Lobby {
+    type State = ();
+
+    fn on_open(&self, s: &Session<Self>) -> Result<(), Refuse> {
+        self.group.get_or_init(|| s.network().group()).join(s);
+        Ok(())
+    }
+
+    fn on_frame(&self, _: &Session<Self>, _: &mut (), _: Frame<'_>) -> wharf::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_handler_with_a_group_of_its_sessions_is_freed() {
+    let freed = Arc::new(AtomicBool::new(false));
+    let mut host = Host::new();
+    let lobby = Lobby {
+        group: OnceLock::new(),
+        freed: Arc::clone(&freed),
+    };
+    let net = host.server("lobby", lobby).listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let peer = connect(&net);
+    wait_until("the session is open", || net.sessions().len() == 1);
+    drop((net, peer));
+    host.stop().unwrap();
+    drop(host);
+    assert!(freed.load(Ordering::SeqCst));
 }

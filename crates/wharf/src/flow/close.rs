@@ -45,10 +45,8 @@ impl<H: Handler> SessionCore<H> {
             self.call_on_close(session, state, reason);
             self.net.events.ended.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.net
-                .events
-                .closed_unopened
-                .fetch_add(1, Ordering::Relaxed);
+            let unopened = &self.net.events.closed_unopened;
+            unopened[reason.index()].fetch_add(1, Ordering::Relaxed);
         }
         if !turn.partial.is_empty() {
             turn.partial = Vec::new();

@@ -16,6 +16,8 @@ mod varint;
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 pub use borrowed::Frame;
 pub use codec::Codec;
 pub use error::{FrameError, FramingError};
@@ -156,6 +158,13 @@ impl Framing {
         Self {
             kind: Kind::Custom(codec::CustomCodec::new(codec)),
         }
+    }
+
+    /// One frame with this payload, as wire bytes to be shared.
+    pub(crate) fn encode_shared(&self, payload: &[u8]) -> Result<Bytes, FrameError> {
+        let mut wire = Vec::with_capacity(payload.len() + 16);
+        self.encode(payload, &mut wire)?;
+        Ok(wire.into())
     }
 
     /// The same framing with another limit, in bytes of the whole frame on the wire. Where the

@@ -71,7 +71,7 @@ pub(crate) enum Engine {
 
 pub(crate) struct Shared {
     engine: Engine,
-    backend: Option<String>,
+    backend: Mutex<Option<String>>,
     inner: Mutex<Inner>,
     /// Signalled at each change of the stage.
     changed: Condvar,
@@ -146,7 +146,7 @@ impl Host {
         Self {
             shared: Arc::new(Shared {
                 engine,
-                backend: None,
+                backend: Mutex::new(None),
                 inner: Mutex::new(inner),
                 changed: Condvar::new(),
                 attention: Condvar::new(),
@@ -157,10 +157,8 @@ impl Host {
     /// Forces a backend by name, as `WHARF_BACKEND` does; the name wins over the environment.
     /// Before anything is declared.
     #[must_use]
-    pub fn with_backend(mut self, name: &str) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.backend = Some(name.to_owned());
-        }
+    pub fn with_backend(self, name: &str) -> Self {
+        *self.shared.backend.lock() = Some(name.to_owned());
         self
     }
 

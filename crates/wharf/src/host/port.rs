@@ -156,7 +156,7 @@ impl<'a> PortBuilder<'a> {
             ));
         }
         let backend = match &host.engine {
-            Engine::Threads => port::open_backend(host.backend.as_deref())?,
+            Engine::Threads => port::open_backend(host.backend.lock().as_deref())?,
             #[cfg(feature = "sim")]
             Engine::Sim(sim) => sim.backend(),
         };

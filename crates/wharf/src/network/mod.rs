@@ -7,8 +7,8 @@ mod options;
 mod server;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -17,7 +17,7 @@ use crate::flow::Listener;
 use crate::handler::Handler;
 use crate::port::PortCore;
 use crate::session::core::SessionCore;
-use crate::session::group::Group;
+use crate::session::group::{Group, Members};
 use crate::session::registry::{Registry, Sessions};
 use addresses::Addresses;
 use options::Options;
@@ -54,7 +54,8 @@ pub(crate) struct Events {
     pub(crate) opened: AtomicU64,
     pub(crate) ended: AtomicU64,
     pub(crate) closed: [AtomicU64; 14],
-    pub(crate) closed_unopened: AtomicU64,
+    /// Connections that ended without an `on_open` that returned, by reason.
+    pub(crate) closed_unopened: [AtomicU64; 14],
     pub(crate) open_panicked: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) mailbox_full: AtomicU64,
@@ -85,6 +86,7 @@ pub(crate) struct NetworkCore<H: Handler> {
     listeners: Mutex<Vec<Arc<Listener<H>>>>,
     local_addrs: Mutex<Vec<SocketAddr>>,
     links: Mutex<Vec<Arc<Link<H>>>>,
+    groups: Mutex<Vec<Weak<Members<H>>>>,
 }
 
 impl<H: Handler> NetworkCore<H> {
@@ -100,6 +102,15 @@ impl<H: Handler> NetworkCore<H> {
     /// Gives back a place.
     pub(crate) fn give_place(&self) {
         self.events.live.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A group of its sessions was made.
+    pub(crate) fn note_group(&self, members: &Arc<Members<H>>) {
+        let mut groups = self.groups.lock();
+        if groups.len() == groups.capacity() {
+            groups.retain(|group| group.strong_count() > 0);
+        }
+        groups.push(Arc::downgrade(members));
     }
 
     pub(crate) fn count_refusal(&self, refusal: Refusal) {
@@ -224,6 +235,11 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
     fn forget(&self) {
         self.listeners.lock().clear();
         self.links.lock().clear();
+        let groups = std::mem::take(&mut *self.groups.lock());
+        for group in groups.iter().filter_map(Weak::upgrade) {
+            // Dropped outside the lock: a session may take a user's value with it.
+            drop(std::mem::take(&mut *group.lock()));
+        }
     }
 
     fn unbind(&self) {
@@ -278,7 +294,7 @@ impl<H: Handler> Network<H> {
     /// A new, empty group of its sessions.
     #[must_use]
     pub fn group(&self) -> Group<H> {
-        Group::new(Arc::clone(&self.0))
+        Group::new(&self.0)
     }
 
     /// The addresses a server listens on, port numbers filled in; empty before the start.
@@ -338,7 +354,7 @@ impl<H: Handler> Network<H> {
 
 /// A handle that does not keep the network's handler alive: for two networks whose handlers know
 /// each other, so that they do not keep each other for ever.
-pub struct WeakNetwork<H: Handler>(std::sync::Weak<NetworkCore<H>>);
+pub struct WeakNetwork<H: Handler>(Weak<NetworkCore<H>>);
 
 impl<H: Handler> Clone for WeakNetwork<H> {
     fn clone(&self) -> Self {
@@ -395,6 +411,7 @@ impl<H: Handler> Declaration<H> {
             listeners: Mutex::default(),
             local_addrs: Mutex::default(),
             links: Mutex::default(),
+            groups: Mutex::default(),
         }))
     }
 }

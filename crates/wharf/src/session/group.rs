@@ -9,22 +9,27 @@ use parking_lot::Mutex;
 use super::registry::SentToMany;
 use super::{Session, SessionId};
 use crate::error::SendError;
-use crate::frame::FrameError;
+use crate::frame::{FrameError, Framing};
 use crate::handler::Handler;
 use crate::network::NetworkCore;
 
 /// Some sessions of a network. Cheap to clone; a session may be in any number of groups. One that
 /// is over leaves by itself, at the next join or send.
 pub struct Group<H: Handler> {
-    net: Arc<NetworkCore<H>>,
-    /// In order of age: a seed replays only if nothing depends on where memory lies.
-    members: Arc<Mutex<BTreeMap<SessionId, Session<H>>>>,
+    framing: Framing,
+    members: Arc<Members<H>>,
 }
+
+/// The members, in order of age: a seed replays only if nothing depends on where memory lies.
+///
+/// The network knows the list, but not the other way round, and empties it when its host has
+/// stopped: a handler that keeps groups of its own sessions would keep itself for ever otherwise.
+pub(crate) type Members<H> = Mutex<BTreeMap<SessionId, Session<H>>>;
 
 impl<H: Handler> Clone for Group<H> {
     fn clone(&self) -> Self {
         Self {
-            net: Arc::clone(&self.net),
+            framing: self.framing.clone(),
             members: Arc::clone(&self.members),
         }
     }
@@ -40,10 +45,12 @@ impl<H: Handler> std::fmt::Debug for Group<H> {
 const PRUNE_EVERY: usize = 64;
 
 impl<H: Handler> Group<H> {
-    pub(crate) fn new(net: Arc<NetworkCore<H>>) -> Self {
+    pub(crate) fn new(net: &NetworkCore<H>) -> Self {
+        let members = Arc::default();
+        net.note_group(&members);
         Self {
-            net,
-            members: Arc::default(),
+            framing: net.options.framing.clone(),
+            members,
         }
     }
 
@@ -103,7 +110,7 @@ impl<H: Handler> Group<H> {
     /// # Errors
     /// The payload does not fit the framing; nothing was sent then.
     pub fn send(&self, payload: &[u8]) -> Result<SentToMany, FrameError> {
-        Ok(self.send_wire(&self.net.encode(payload)?, None))
+        Ok(self.send_wire(&self.framing.encode_shared(payload)?, None))
     }
 
     /// Sends one frame to all members but one: the one it came from.
@@ -111,7 +118,7 @@ impl<H: Handler> Group<H> {
     /// # Errors
     /// As [`Self::send`].
     pub fn send_except(&self, payload: &[u8], except: SessionId) -> Result<SentToMany, FrameError> {
-        Ok(self.send_wire(&self.net.encode(payload)?, Some(except)))
+        Ok(self.send_wire(&self.framing.encode_shared(payload)?, Some(except)))
     }
 
     /// Sends wire bytes that the caller has encoded, to all members, or to all but one.

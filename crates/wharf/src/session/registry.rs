@@ -170,7 +170,7 @@ impl<H: Handler> Sessions<H> {
     /// # Errors
     /// The payload does not fit the framing; nothing was sent then.
     pub fn broadcast(&self, payload: &[u8]) -> Result<SentToMany, FrameError> {
-        Ok(self.broadcast_wire(&self.0.encode(payload)?))
+        Ok(self.broadcast_wire(&self.0.options.framing.encode_shared(payload)?))
     }
 
     /// The same with wire bytes that the caller has encoded.
@@ -178,14 +178,5 @@ impl<H: Handler> Sessions<H> {
         let mut sent = SentToMany::default();
         self.for_each(|session| sent.count(session.send_wire(wire.clone())));
         sent
-    }
-}
-
-impl<H: Handler> NetworkCore<H> {
-    /// One frame with this payload, as wire bytes to be shared.
-    pub(crate) fn encode(&self, payload: &[u8]) -> Result<Bytes, FrameError> {
-        let mut wire = Vec::with_capacity(payload.len() + 16);
-        self.options.framing.encode(payload, &mut wire)?;
-        Ok(wire.into())
     }
 }

@@ -100,6 +100,9 @@ pub struct NetworkSnapshot {
     pub closes: [u64; CloseReason::NAMES.len()],
     /// Connections that ended without an `on_open` that returned.
     pub closed_unopened: u64,
+    /// The same by reason, in the order of [`CloseReason::NAMES`]: where a balancer without PROXY
+    /// headers shows.
+    pub closes_unopened: [u64; CloseReason::NAMES.len()],
     /// Panics in `on_open`.
     pub open_panicked: u64,
     /// Panics in callbacks and jobs, all of them.
@@ -226,7 +229,8 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         opened: read(&events.opened),
         ended: read(&events.ended),
         closes: std::array::from_fn(|index| read(&events.closed[index])),
-        closed_unopened: read(&events.closed_unopened),
+        closed_unopened: events.closed_unopened.iter().map(read).sum(),
+        closes_unopened: std::array::from_fn(|index| read(&events.closed_unopened[index])),
         open_panicked: read(&events.open_panicked),
         panics: read(&events.panics),
         mailbox_full: read(&events.mailbox_full),
