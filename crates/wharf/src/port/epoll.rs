@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -15,7 +16,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Token, Wait};
-use super::socket::{Kind, Socket};
+use super::socket::{OsSocket, Socket};
 use crate::time::Time;
 
 /// The backend.
@@ -124,7 +125,7 @@ impl Backend for Epoll {
         apply(&socket, &options.socket)?;
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Ok(Socket(Kind::Os(socket)))
+        Ok(socket.into())
     }
 
     fn connect(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
@@ -135,7 +136,7 @@ impl Backend for Epoll {
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
             Err(error) => return Err(error),
         }
-        Ok(Socket(Kind::Os(socket)))
+        Ok(socket.into())
     }
 
     fn register(&self, token: Token, socket: &Socket) -> io::Result<()> {
@@ -158,11 +159,11 @@ impl Backend for Epoll {
         // Linux clones the listener's options, TCP_NODELAY included, into what it accepts.
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
-        Ok((Socket(Kind::Os(socket)), peer))
+        Ok((socket.into(), peer))
     }
 
     fn connect_result(&self, socket: &Socket) -> io::Result<()> {
-        let socket = os(socket)?;
+        let socket = &os(socket)?.socket;
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
@@ -178,6 +179,9 @@ impl Backend for Epoll {
     fn recv(&self, socket: &Socket, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::net::recv(fd(socket)?, &mut *into, RecvFlags::empty()) {
+                Ok((_, 0)) if !into.is_empty() && is_reset(os(socket)?) => {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
                 Ok((_, n)) => return Ok(n),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -204,7 +208,10 @@ impl Backend for Epoll {
 
     fn shutdown_write(&self, socket: &Socket) {
         // Fails only when the connection is gone.
-        let _ = os(socket).and_then(|socket| socket.shutdown(std::net::Shutdown::Write));
+        let _ = os(socket).and_then(|os| {
+            os.write_shut.store(true, Ordering::Release);
+            os.socket.shutdown(std::net::Shutdown::Write)
+        });
     }
 
     fn disconnect(&self, socket: &Socket) {
@@ -217,12 +224,12 @@ impl Backend for Epoll {
     }
 
     fn reset_on_close(&self, socket: &Socket) {
-        let _ = os(socket).and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
+        let _ = os(socket).and_then(|os| os.socket.set_linger(Some(Duration::ZERO)));
     }
 
     fn take_error(&self, socket: &Socket) -> Option<io::Error> {
         os(socket)
-            .and_then(socket2::Socket::take_error)
+            .and_then(|os| os.socket.take_error())
             .unwrap_or_else(Some)
     }
 
@@ -233,6 +240,7 @@ impl Backend for Epoll {
 
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {
         os(socket)?
+            .socket
             .local_addr()?
             .as_socket()
             .ok_or_else(|| io::ErrorKind::Unsupported.into())
@@ -242,14 +250,23 @@ impl Backend for Epoll {
 /// `EINPROGRESS`: std has no kind for it.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
-fn os(socket: &Socket) -> io::Result<&socket2::Socket> {
+fn os(socket: &Socket) -> io::Result<&OsSocket> {
     socket
         .os()
         .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 fn fd(socket: &Socket) -> io::Result<std::os::fd::BorrowedFd<'_>> {
-    Ok(os(socket)?.as_fd())
+    Ok(os(socket)?.socket.as_fd())
+}
+
+/// Whether an end of stream is none: the kernel tells a reset to one call only, and to all that
+/// come later, perhaps on another thread, it shows an end of stream. A connection that is gone
+/// although we have not ended our direction was reset.
+fn is_reset(os: &OsSocket) -> bool {
+    // First the flag: it is set before our end of stream can end the connection.
+    !os.write_shut.load(Ordering::Acquire)
+        && matches!(os.socket.peer_addr(), Err(error) if error.kind() == io::ErrorKind::NotConnected)
 }
 
 fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {

@@ -267,7 +267,7 @@ fn a_socket_of_another_backend_is_refused() {
     use socket2::{Domain, Type};
     let (_sim, port) = plain();
     let os = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let os = Socket(crate::port::socket::Kind::Os(os));
+    let os = Socket::from(os);
     assert_eq!(kind(recv(&port, &os)), ErrorKind::InvalidInput);
     assert_eq!(kind(port.register(CLIENT, &os)), ErrorKind::InvalidInput);
     assert!(listen(&port, "10.0.0.1:1").unwrap().os().is_none());
