@@ -107,7 +107,7 @@ fn who_waits_for_us_is_not_idle(w: &World) {
         server.timeouts(only(|timeouts| timeouts.idle = Some(idle)))
     });
     let mut peer = w.connect_narrow(net.local_addr().unwrap());
-    w.until("it is open", || ledger.opened() == 1);
+    w.until("it is open", || net.sessions().len() == 1);
     let session = net.sessions().first().unwrap();
     let wire = frame(b"").repeat(1000);
     let mut written = 0;
@@ -228,7 +228,7 @@ fn a_stall_is_measured_by_one_clock(w: &World) {
         .unwrap();
     host.start().unwrap();
     let mut player = w.connect_narrow(game.local_addr().unwrap());
-    w.until("the player is open", || ledger.opened() == 1);
+    w.until("the player is open", || game.sessions().len() == 1);
     let mut talker = w.connect(chat.local_addr().unwrap());
     talker.send(b"say it");
     for _ in 0..60 {

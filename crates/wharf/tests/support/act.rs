@@ -203,7 +203,7 @@ impl Ledger {
         let closed = book
             .sessions
             .values()
-            .filter(|entry| entry.phase == Phase::Closed);
+            .filter(|entry| entry.reason.is_some());
         closed.count()
     }
 
