@@ -1,5 +1,6 @@
 //! How a run ends, and what must hold then.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::run::Run;
 const QUIET: Duration = Duration::from_secs(2);
 /// Steps that the quiet may take to come; pipes of one byte are slow.
 const STEPS_MAX: u32 = 60_000;
+/// So many steps in which nothing is done for anybody are a worker that runs in circles.
+const IN_CIRCLES: u32 = 10_000;
 /// What a stop may take beyond its drain deadline: twice the grace, and a handler's hold.
 const STOP_SLACK: Duration = Duration::from_millis(1100);
 
@@ -24,14 +27,21 @@ impl Run {
         if self.plan.ending == Ending::Quiet {
             self.become_quiet()?;
         }
-        self.stop()?;
-        self.check_after_stop();
-        self.verdict()?;
+        if self.plan.ending == Ending::Drop {
+            // Handlers may stop it first; the drop waits for the end of that.
+            self.judge.stop_at.lock().get_or_insert(self.sim.now());
+        } else {
+            self.stop()?;
+            self.check_after_stop();
+            self.verdict()?;
+        }
         let (judge, sim) = (Arc::clone(&self.judge), self.sim.clone());
         judge.handle.lock().take();
         judge.group.lock().take();
         drop(std::mem::take(&mut *judge.guards.lock()));
         drop(self);
+        judge.check_closed();
+        judge.verdict().map_or(Ok(()), Err)?;
         let states = judge.states.load(SeqCst);
         if states != 0 {
             return Err(format!("{states} states were never dropped"));
@@ -55,8 +65,23 @@ impl Run {
         self.sim.set_descriptors_max(None);
         self.game.resume_accept();
         self.peers.iter_mut().for_each(crate::peer::Peer::calm_down);
+        if !self.until_quiet()? {
+            return Ok(());
+        }
+        self.check_quiet();
+        self.verdict()?;
+        self.check_newcomers()?;
+        for peer in self.peers.iter_mut().filter(|_| self.rng.bool()) {
+            peer.part(&self.judge);
+        }
+        Ok(())
+    }
+
+    /// Steps until nothing has moved for a while; false if that takes too long.
+    fn until_quiet(&mut self) -> Result<bool, String> {
         let mut last = self.sim.now();
-        for _ in 0..STEPS_MAX {
+        let mut idle_turns = 0;
+        for step in 0..STEPS_MAX {
             // A handler that runs late may still have paused its session.
             drop(std::mem::take(&mut *self.judge.guards.lock()));
             if self.pump() {
@@ -65,8 +90,74 @@ impl Run {
             self.sim.step();
             self.verdict()?;
             if self.sim.now().saturating_sub(last) > QUIET {
-                self.check_quiet();
-                return self.verdict();
+                return Ok(true);
+            }
+            if step % IN_CIRCLES == 0 {
+                let done = self.done();
+                if step > 0 && done == idle_turns {
+                    return Err(format!("{IN_CIRCLES} steps, and nothing was done: {done}"));
+                }
+                idle_turns = done;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Grows with everything that is done for somebody.
+    fn done(&self) -> u64 {
+        let stats = self.host.stats();
+        let calls = |n: &NetworkSnapshot| n.recvs + n.sends + n.accepted + n.connects + n.ended;
+        stats.networks.iter().map(calls).sum()
+    }
+
+    /// Whoever comes now is served, unless a limit is reached: places and counts were given back.
+    fn check_newcomers(&mut self) -> Result<(), String> {
+        if self.judge.stop_at.lock().is_some() {
+            return Ok(());
+        }
+        for nth in 0..=self.plan.ips {
+            let ip = IpAddr::V4(Ipv4Addr::new(10, 1, 0, nth));
+            let (here, everywhere) = {
+                let records = self.judge.records.lock();
+                let open = |record: &&Arc<crate::judge::Record>| {
+                    record.net == 0 && !record.is_closed() && !record.refused.load(SeqCst)
+                };
+                let here = records
+                    .iter()
+                    .filter(open)
+                    .filter(|r| r.peer.ip() == ip)
+                    .count();
+                (here, records.iter().filter(open).count())
+            };
+            let fits = everywhere < self.plan.sessions_max
+                && self.plan.per_ip.is_none_or(|max| here < max);
+            let before = self
+                .judge
+                .records
+                .lock()
+                .iter()
+                .filter(|r| r.net == 0)
+                .count();
+            self.connect_from(ip);
+            self.peers
+                .last_mut()
+                .into_iter()
+                .for_each(crate::peer::Peer::calm_down);
+            if !self.until_quiet()? {
+                return Ok(());
+            }
+            let after = self
+                .judge
+                .records
+                .lock()
+                .iter()
+                .filter(|r| r.net == 0)
+                .count();
+            if fits != (after > before) {
+                return Err(format!(
+                    "a newcomer from {ip}, where {here} of {everywhere} sessions are: served {}",
+                    after > before
+                ));
             }
         }
         Ok(())
@@ -81,7 +172,7 @@ impl Run {
         moved
     }
 
-    fn check_quiet(&mut self) {
+    fn check_quiet(&self) {
         let stopped = self.judge.stop_at.lock().is_some();
         for peer in &self.peers {
             let Some(addr) = peer.addr else { continue };
@@ -127,9 +218,6 @@ impl Run {
                 ));
             }
             peer.check_caught_up(&self.judge, "everything is quiet");
-        }
-        for peer in self.peers.iter_mut().filter(|_| self.rng.bool()) {
-            peer.part(&self.judge);
         }
     }
 
@@ -182,12 +270,6 @@ impl Run {
         self.peers
             .iter()
             .for_each(|peer| peer.check_complete(&self.judge));
-        for record in self.judge.records.lock().iter() {
-            if !record.is_closed() && !record.refused.load(SeqCst) {
-                self.judge
-                    .blame(format!("G2: session {} had no on_close", record.serial));
-            }
-        }
         let stats = self.host.stats();
         for network in &stats.networks {
             if let Some(wrong) = wrong_counters(network) {

@@ -240,7 +240,8 @@ impl Judge {
             CloseReason::Reset => !scripted || was(did::RESET) || self.allowed.resets,
             CloseReason::Closed => was(did::CLOSE),
             CloseReason::Aborted => was(did::ABORT),
-            CloseReason::Shutdown => self.stop_at.lock().is_some(),
+            // Network 1 may be stopped alone.
+            CloseReason::Shutdown => record.net == 1 || self.stop_at.lock().is_some(),
             // The clock of the handshake starts at the accept, a little before on_open.
             CloseReason::HandshakeTimeout => {
                 self.allowed.handshake.is_some() && record.frames.load(SeqCst) == 0
@@ -252,6 +253,15 @@ impl Judge {
             CloseReason::HandlerError(_) => was(did::ERROR),
             CloseReason::HandlerPanicked => was(did::PANIC),
             _ => false,
+        }
+    }
+
+    /// Nothing runs any more: each session has had its `on_close`.
+    pub(crate) fn check_closed(&self) {
+        for record in self.records.lock().iter() {
+            if !record.is_closed() && !record.refused.load(SeqCst) {
+                self.blame(format!("G2: session {} had no on_close", record.serial));
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Ending {
     Stop,
     /// So it does, and nobody reads any more.
     StopUnheard,
+    /// The host is just dropped.
+    Drop,
 }
 
 #[derive(Clone, Debug)]
@@ -71,14 +73,19 @@ impl Plan {
         let endings = [
             Ending::Quiet,
             Ending::Quiet,
+            Ending::Quiet,
             Ending::Stop,
             Ending::StopUnheard,
+            Ending::Drop,
         ];
+        let framing = framing(rng);
+        // Beyond half a worker's buffer a frame takes another path.
+        let giant = framing.frame_bytes_max() > 60_000 && rng.u32(0..8) == 0;
         Self {
             layout: pick(rng, &layouts),
             workers: [rng.usize(1..=4), rng.usize(1..=3), rng.usize(1..=2)],
             faults: faults(rng),
-            framing: framing(rng),
+            framing,
             queue: queue(rng),
             timeouts: timeouts(rng),
             reconnect: Reconnect {
@@ -94,9 +101,13 @@ impl Plan {
             mailbox: pick(rng, &[1, 4, 1024, 1024]),
             links: rng.usize(1..=3),
             dead_addrs: rng.usize(0..=2),
-            peers: rng.usize(1..=10),
+            peers: pick(rng, &[1, 4, 10, 24]),
             frames_per_peer: pick(rng, &[5, 60, 200]),
-            len_max: pick(rng, &[8, 60, 60, 900]),
+            len_max: if giant {
+                50_000
+            } else {
+                pick(rng, &[8, 60, 60, 900])
+            },
             violent: pick(rng, &[0.0, 0.01, 0.05]),
             unfriendly: pick(rng, &[0.0, 0.0, 0.1]),
             few_descriptors: rng.u32(0..3) == 0,

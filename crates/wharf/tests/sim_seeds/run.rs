@@ -139,7 +139,8 @@ impl Run {
                 self.sim.set_descriptors_max(Some(max));
             }
             74..=83 => self.sim.set_descriptors_max(None),
-            84..=103 => drop(self.judge.guards.lock().pop()),
+            84 if self.rng.u32(0..8) == 0 => self.chat.stop(),
+            85..=103 => drop(self.judge.guards.lock().pop()),
             _ => self.let_a_peer_act(),
         }
     }
@@ -149,7 +150,12 @@ impl Run {
             return;
         }
         self.connected += 1;
-        let ip = IpAddr::V4(Ipv4Addr::new(10, 1, 0, self.rng.u8(0..self.plan.ips)));
+        let nth = self.rng.u8(0..self.plan.ips);
+        self.connect_from(IpAddr::V4(Ipv4Addr::new(10, 1, 0, nth)));
+    }
+
+    /// One more peer, at this address.
+    pub(crate) fn connect_from(&mut self, ip: IpAddr) {
         let socket = self.sim.connect_from(ip, GAME.parse().unwrap());
         let peer = Peer::new(socket, self.plan.habits(), self.plan.frames_per_peer);
         self.peers.push(peer);
