@@ -2,7 +2,8 @@
 //! peers and handlers doing everything they may, and a judge that knows what must come of it.
 //!
 //! `WHARF_SEEDS` says how many seeds run (200), `WHARF_FIRST_SEED` which is the first (1), and
-//! `WHARF_SEED` replays one and tells what happened in it.
+//! `WHARF_SEED` replays one and tells what happened in it: the last 200 events, or as many as
+//! `WHARF_EVENTS` says.
 #![allow(
     clippy::unwrap_used,
     reason = "tests; clippy does not see that in a helper"
@@ -34,7 +35,10 @@ use run::Run;
 use wharf::sim::Sim;
 
 /// How much of the log is told.
-const EVENTS_SHOWN: usize = 200;
+fn events_shown() -> usize {
+    let events = number("WHARF_EVENTS").unwrap_or(200);
+    usize::try_from(events).unwrap_or(usize::MAX)
+}
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -53,6 +57,7 @@ fn play(seed: u64) -> Result<Sim, Failure> {
     let mut sim = None;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::start(seed);
+        run.sim.set_log_max(events_shown().max(4096));
         sim = Some(run.sim.clone());
         run.play()?;
         run.end()
@@ -76,7 +81,7 @@ fn tell(seed: u64, failure: &Failure) -> String {
     let tail = failure
         .sim
         .as_ref()
-        .map_or_else(Vec::new, |sim| sim.log_tail(EVENTS_SHOWN));
+        .map_or_else(Vec::new, |sim| sim.log_tail(events_shown()));
     format!(
         "seed {seed}: {}\nreplay: WHARF_SEED={seed} cargo test -p wharf --test sim_seeds\n\
          the last events:\n  {}",
@@ -95,7 +100,7 @@ fn say(text: &str) {
 fn every_seed_keeps_the_guarantees() {
     if let Some(seed) = number("WHARF_SEED") {
         let sim = play(seed).unwrap_or_else(|failure| panic!("{}", tell(seed, &failure)));
-        let tail = sim.log_tail(EVENTS_SHOWN).join("\n  ");
+        let tail = sim.log_tail(events_shown()).join("\n  ");
         return say(&format!("seed {seed} passes; its last events:\n  {tail}\n"));
     }
     let first = number("WHARF_FIRST_SEED").unwrap_or(1);

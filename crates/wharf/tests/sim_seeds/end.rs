@@ -84,18 +84,23 @@ impl Run {
         for step in 0..STEPS_MAX {
             // A handler that runs late may still have paused its session.
             drop(std::mem::take(&mut *self.judge.guards.lock()));
-            if self.pump() {
+            let moved = self.pump();
+            if moved {
                 last = self.sim.now();
             }
-            self.sim.step();
+            // When the host has stopped, nothing will ever happen and no time passes.
+            let over = !self.sim.step() && !moved;
             self.verdict()?;
-            if self.sim.now().saturating_sub(last) > QUIET {
+            if over || self.sim.now().saturating_sub(last) > QUIET {
                 return Ok(true);
             }
             if step % IN_CIRCLES == 0 {
                 let done = self.done();
                 if step > 0 && done == idle_turns {
-                    return Err(format!("{IN_CIRCLES} steps, and nothing was done: {done}"));
+                    return Err(format!(
+                        "{IN_CIRCLES} steps, and nothing was done: {:#?}",
+                        self.host.stats().networks
+                    ));
                 }
                 idle_turns = done;
             }
@@ -106,8 +111,10 @@ impl Run {
     /// Grows with everything that is done for somebody.
     fn done(&self) -> u64 {
         let stats = self.host.stats();
-        let calls = |n: &NetworkSnapshot| n.recvs + n.sends + n.accepted + n.connects + n.ended;
-        stats.networks.iter().map(calls).sum()
+        let done = |n: &NetworkSnapshot| {
+            n.recvs + n.discarded_bytes + n.sends + n.accepted + n.connects + n.ended
+        };
+        stats.networks.iter().map(done).sum()
     }
 
     /// Whoever comes now is served, unless a limit is reached: places and counts were given back.

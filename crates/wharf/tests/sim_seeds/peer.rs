@@ -152,7 +152,12 @@ impl Peer {
                 self.out.drain(..written);
                 written > 0
             }
-            Err(_) => false,
+            Err(error) => {
+                if error.kind() != ErrorKind::WouldBlock {
+                    self.out.clear();
+                }
+                false
+            }
         }
     }
 

@@ -78,13 +78,17 @@ impl Plan {
             Ending::StopUnheard,
             Ending::Drop,
         ];
-        let framing = framing(rng);
+        let (framing, faults) = (framing(rng), faults(rng));
         // Beyond half a worker's buffer a frame takes another path.
         let giant = framing.frame_bytes_max() > 60_000 && rng.u32(0..8) == 0;
         Self {
             layout: pick(rng, &layouts),
             workers: [rng.usize(1..=4), rng.usize(1..=3), rng.usize(1..=2)],
-            faults: faults(rng),
+            faults: Faults {
+                // A byte at a time, giants would take all the steps there are.
+                small_pipes: if giant { 0.0 } else { faults.small_pipes },
+                ..faults
+            },
             framing,
             queue: queue(rng),
             timeouts: timeouts(rng),
