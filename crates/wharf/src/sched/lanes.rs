@@ -67,6 +67,13 @@ impl<T> Lanes<T> {
         lane.running -= 1;
     }
 
+    /// Takes all that is queued, whatever the caps.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.queued = 0;
+        let queues = self.lanes.iter_mut().map(|lane| &mut lane.queue);
+        queues.flat_map(|queue| queue.drain(..).map(|(item, _)| item))
+    }
+
     /// Whether [`Self::pick`] would find something.
     pub(crate) fn has_eligible(&self) -> bool {
         self.queued > 0 && self.lanes.iter().any(Lane::eligible)

@@ -180,11 +180,228 @@ impl<T> RunQueue<T> {
 
     /// Takes all that is queued, when the port has stopped.
     pub(crate) fn drain(&mut self) -> Vec<T> {
-        let mut rest: Vec<T> = self.work.drain(..).collect();
-        while let Some((lane, item, _)) = self.lanes.pick() {
-            self.lanes.release(lane);
-            rest.push(item);
+        self.work.drain(..).chain(self.lanes.drain()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a worker is doing.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Doing {
+        Searching,
+        /// Told to look at the kernel; it still searches.
+        Polling,
+        Parked,
+        Turn(usize),
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push(usize),
+        Work,
+        /// A worker goes on: picks, harvests, or ends its turn, which perhaps wants another.
+        Step(usize, bool),
+    }
+
+    const LANES: [usize; 3] = [usize::MAX, 2, 1];
+    const WORKERS: usize = 3;
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            2 => (0..LANES.len()).prop_map(Op::Push),
+            1 => Just(Op::Work),
+            5 => (0..WORKERS, any::<bool>()).prop_map(|(w, again)| Op::Step(w, again)),
+        ];
+        prop::collection::vec(op, 1..200)
+    }
+
+    /// Three workers, and the run queue as plain lists of numbers.
+    struct Plain {
+        queue: RunQueue<u32>,
+        workers: [Doing; WORKERS],
+        /// A wake is in the kernel, and nobody has harvested it.
+        posted: bool,
+        lanes: [VecDeque<u32>; LANES.len()],
+        work: VecDeque<u32>,
+        next: u32,
+        done: HashSet<u32>,
+        streak: usize,
+    }
+
+    impl Plain {
+        fn new() -> Self {
+            let specs = LANES.map(|workers_max| LaneSpec { workers_max });
+            let mut queue = RunQueue::new(specs.to_vec());
+            (0..WORKERS).for_each(|_| queue.join());
+            Self {
+                queue,
+                workers: [Doing::Searching; WORKERS],
+                posted: false,
+                lanes: Default::default(),
+                work: VecDeque::new(),
+                next: 0,
+                done: HashSet::new(),
+                streak: 0,
+            }
         }
-        rest
+
+        fn count(&self, what: impl Fn(Doing) -> bool) -> usize {
+            self.workers.iter().filter(|doing| what(**doing)).count()
+        }
+
+        fn eligible(&self, lane: usize) -> bool {
+            let running = self.count(|doing| doing == Doing::Turn(lane));
+            !self.lanes[lane].is_empty() && running < LANES[lane]
+        }
+
+        fn best_lane(&self) -> Option<usize> {
+            (0..LANES.len()).find(|&lane| self.eligible(lane))
+        }
+
+        fn wake(&mut self, wake: bool) {
+            assert!(!(wake && self.posted), "wakes do not pile up (R2)");
+            self.posted |= wake;
+        }
+
+        fn push(&mut self, lane: Option<usize>) -> bool {
+            self.next += 1;
+            let wake = match lane {
+                Some(lane) => {
+                    self.lanes[lane].push_back(self.next);
+                    self.queue.push(lane, self.next, Time::ZERO)
+                }
+                None => {
+                    self.work.push_back(self.next);
+                    self.queue.push_work(self.next)
+                }
+            };
+            self.wake(wake);
+            wake
+        }
+
+        fn step(&mut self, worker: usize, again: bool) {
+            match self.workers[worker] {
+                Doing::Searching => self.pick(worker),
+                Doing::Polling => {
+                    self.workers[worker] = Doing::Searching;
+                    self.harvest();
+                }
+                Doing::Parked => {
+                    // A wake of its own, or a report of the kernel's.
+                    self.workers[worker] = Doing::Searching;
+                    self.queue.unpark();
+                    self.harvest();
+                }
+                Doing::Turn(lane) => {
+                    self.workers[worker] = Doing::Searching;
+                    self.queue.turn_ended(lane);
+                    if again {
+                        assert!(!self.push(Some(lane)), "nobody is woken for it");
+                    }
+                    self.pick(worker);
+                }
+            }
+        }
+
+        fn harvest(&mut self) {
+            self.streak = 0;
+            if std::mem::take(&mut self.posted) {
+                self.queue.woken();
+            }
+        }
+
+        fn pick(&mut self, worker: usize) {
+            let best = self.best_lane();
+            let (picked, wake) = self.queue.pick();
+            self.workers[worker] = match picked {
+                Picked::Work(item) => {
+                    assert_eq!(self.work.pop_front(), Some(item), "in order");
+                    self.done.insert(item);
+                    self.streak += 1;
+                    assert!(self.streak <= WORK_PER_TURN, "a streak lets others in");
+                    Doing::Searching
+                }
+                Picked::Turn(lane, item, _) => {
+                    assert_eq!(Some(lane), best, "the highest lane below its cap");
+                    assert_eq!(self.lanes[lane].pop_front(), Some(item), "in order");
+                    self.done.insert(item);
+                    self.streak = 0;
+                    Doing::Turn(lane)
+                }
+                Picked::Poll(max) => {
+                    assert!(max > 0 && (best.is_some() || !self.work.is_empty()));
+                    // Work is held back for this one look, whoever picks next.
+                    self.streak = 0;
+                    Doing::Polling
+                }
+                Picked::Park(max) => {
+                    assert!(best.is_none() && self.work.is_empty(), "it had work");
+                    assert!(max > 0);
+                    Doing::Parked
+                }
+            };
+            self.wake(wake);
+        }
+
+        /// The invariant of the module's documentation.
+        fn check(&self) {
+            let searching = self.count(|d| matches!(d, Doing::Searching | Doing::Polling));
+            let parked = self.count(|d| d == Doing::Parked);
+            let work = self.best_lane().is_some() || !self.work.is_empty();
+            assert!(
+                !(work && parked > 0) || searching > 0 || self.posted,
+                "nobody comes for it: {:?}",
+                self.workers
+            );
+            let queued: usize = self.lanes.iter().map(VecDeque::len).sum();
+            assert_eq!(self.queue.queued(), queued);
+        }
+
+        /// Worker 0 alone goes on, woken by wakes alone; the others are stuck where they are.
+        fn finish(&mut self) {
+            for _ in 0..10_000 {
+                if self.workers[0] == Doing::Parked && !self.posted {
+                    break;
+                }
+                self.step(0, false);
+                self.check();
+            }
+            let stuck = |lane: &usize| {
+                let others = self.workers[1..].iter();
+                others.filter(|doing| **doing == Doing::Turn(*lane)).count()
+            };
+            // Others that search, or were woken, are not stuck: they come for it.
+            let awake = self.count(|d| matches!(d, Doing::Searching | Doing::Polling)) > 0;
+            let open = (0..LANES.len()).filter(|lane| stuck(lane) < LANES[*lane]);
+            let left: usize = open.map(|lane| self.lanes[lane].len()).sum();
+            assert!(awake || left + self.work.len() == 0, "lost: {left} turns");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(ops in ops()) {
+            let mut plain = Plain::new();
+            for op in ops {
+                match op {
+                    Op::Push(lane) => drop(plain.push(Some(lane))),
+                    Op::Work => drop(plain.push(None)),
+                    Op::Step(worker, again) => plain.step(worker, again),
+                }
+                plain.check();
+            }
+            plain.finish();
+            let left: HashSet<u32> = plain.queue.drain().into_iter().collect();
+            let all: HashSet<u32> = (1..=plain.next).collect();
+            prop_assert!(left.is_disjoint(&plain.done));
+            prop_assert_eq!(&left | &plain.done, all, "each item once");
+        }
     }
 }
