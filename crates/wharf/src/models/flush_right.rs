@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use loom::sync::Mutex;
 use loom::thread;
 
 use super::check;
@@ -125,7 +126,7 @@ fn a_flush_that_lets_go_in_between_is_taken_up_again() {
     });
 }
 
-/// Two turns of other sessions send to this one: it joins one dirty list, which stands for both.
+/// Two turns of other sessions send to this one, and each has it on a list of its own.
 #[test]
 fn what_two_turns_gather_is_flushed_by_the_list_it_is_on() {
     check(2, || {
@@ -133,18 +134,50 @@ fn what_two_turns_gather_is_flushed_by_the_list_it_is_on() {
             writes_max: 1,
             ..Setup::default()
         });
-        let turn = |session: &Session, frame| {
-            let joined = session.send_in_turn(&[frame]);
-            if joined {
+        let turn = |session: &Session, list, frame| {
+            if session.send_in_turn(list, &[frame]) {
                 session.served_work();
             }
             session.work();
         };
         let other = Arc::clone(&session);
-        let other = thread::spawn(move || turn(&other, 0x10));
-        turn(&session, 0x20);
+        let other = thread::spawn(move || turn(&other, 1, 0x10));
+        turn(&session, 2, 0x20);
         other.join().unwrap();
         session.settle();
+        assert_flushed(&session);
+    });
+}
+
+/// One of the two is stuck, and a sibling takes its list: the mark on the session and the list
+/// must agree, or a frame waits on no list (R5; M8 is about the sibling's coming).
+#[test]
+fn what_a_stuck_turn_gathered_is_flushed_by_who_takes_its_list() {
+    check(3, || {
+        let session = Session::new(Setup::default());
+        let list = Arc::new(Mutex::new(0));
+        let take = |session: &Session, list: &Mutex<usize>| {
+            let taken = std::mem::take(&mut *list.lock().unwrap());
+            (0..taken).for_each(|_| session.served_work());
+        };
+        let (stuck, its) = (Arc::clone(&session), Arc::clone(&list));
+        let stuck = thread::spawn(move || {
+            for frame in [0x10, 0x11] {
+                if stuck.send_in_turn(1, &[frame]) {
+                    *its.lock().unwrap() += 1;
+                }
+            }
+        });
+        let other = Arc::clone(&session);
+        let other = thread::spawn(move || {
+            if other.send_in_turn(2, &[0x20]) {
+                other.served_work();
+            }
+        });
+        take(&session, &list);
+        stuck.join().unwrap();
+        other.join().unwrap();
+        take(&session, &list);
         assert_flushed(&session);
     });
 }

@@ -1,4 +1,4 @@
-//! The other half of the modelled session: `flow/flush.rs` and `flow/close.rs`.
+//! The end of the modelled session: `flow/flush.rs` and `flow/close.rs`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::SeqCst;
@@ -269,10 +269,7 @@ impl Session {
             self.word.take(word::DRAINING);
             turn.fin_sent = true;
         }
-        if turn.eof {
-            self.word.take(word::READABLE);
-        }
-        let ended = turn.eof || self.recv_end(turn);
+        let ended = self.recv_end(turn);
         if ended && turn.fin_sent {
             self.close_socket(turn);
         }

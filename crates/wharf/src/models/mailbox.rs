@@ -35,3 +35,26 @@ fn an_accepted_job_runs_once_before_the_close() {
         );
     });
 }
+
+/// More jobs than one turn may run: the rest has a turn of its own, or runs before `on_close`.
+#[test]
+fn jobs_beyond_the_budget_of_a_turn_are_not_forgotten() {
+    check(3, || {
+        let session = Session::new(Setup {
+            jobs_max: 1,
+            ..Setup::default()
+        });
+        let other = Arc::clone(&session);
+        let poster = thread::spawn(move || {
+            let accepted = usize::from(other.post(1)) + usize::from(other.post(2));
+            other.work();
+            accepted
+        });
+        let accepted = usize::from(session.post(3));
+        session.work();
+        let accepted = accepted + poster.join().unwrap();
+        session.settle();
+        assert_eq!(accepted, 3);
+        assert_eq!(session.seen.jobs.load(SeqCst), accepted);
+    });
+}

@@ -16,6 +16,7 @@
     reason = "all of it is tests, which clippy sees only where `cfg` is `test` alone"
 )]
 
+mod birth;
 mod close_against_everything;
 mod connect_end;
 mod flush_right;
@@ -26,6 +27,7 @@ mod pause_guard;
 mod port;
 mod rescue;
 mod rights;
+mod serving;
 mod session;
 mod timer_arm;
 mod turn_handover;

@@ -1,4 +1,5 @@
-//! A session as `flow/` drives it, line by line, around the real [`Word`] and [`SendQueue`].
+//! A session as `flow/` drives it, line by line, around the real [`Word`] and [`SendQueue`]: what
+//! it is made of, and who sends to it. Its turns are in `serving.rs`, its flushes in `flushing.rs`.
 //!
 //! One byte is one frame, the handler notes it and may answer it, and a turn has no budget of time:
 //! what is left out touches no protocol. Each function names the one it mirrors; where the order of
@@ -12,10 +13,9 @@ use bytes::Bytes;
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
-use super::kernel::{Io, Kernel};
+use super::kernel::Kernel;
 use super::rights::Held;
 use crate::error::CloseReason;
-use crate::port::Bits;
 use crate::session::queue::{CloseHow, Entry, SendQueue, SendQueueLimits};
 use crate::session::word::{self, Word};
 
@@ -36,7 +36,7 @@ pub(super) struct Turn {
     /// The user's state: there until `on_close`.
     pub(super) state: Option<()>,
     /// Bytes saved in mid-decode.
-    partial: usize,
+    pub(super) partial: usize,
     pub(super) eof: bool,
     pub(super) fin_sent: bool,
     pub(super) out: Vec<u8>,
@@ -109,6 +109,8 @@ pub(super) struct Setup {
     /// Bytes that one send takes at most, and sends of one flush.
     pub(super) send_max: usize,
     pub(super) writes_max: usize,
+    /// Jobs that one turn runs at most.
+    pub(super) jobs_max: usize,
     /// What the handler answers to each frame.
     pub(super) reply: Option<u8>,
     pub(super) limits: SendQueueLimits,
@@ -122,6 +124,7 @@ impl Default for Setup {
             room: 100,
             send_max: 100,
             writes_max: 16,
+            jobs_max: 16,
             reply: None,
             limits: SendQueueLimits::default(),
         }
@@ -140,6 +143,7 @@ pub(super) struct Session {
     /// The run queue, of one session: how often it stands in its lane, and among the port work.
     runs: AtomicUsize,
     works: AtomicUsize,
+    pub(super) gathered_by: AtomicUsize,
     pub(super) seen: Arc<Seen>,
     pub(super) setup: Setup,
 }
@@ -180,6 +184,7 @@ impl Session {
             mailbox: Mutex::default(),
             runs: AtomicUsize::new(0),
             works: AtomicUsize::new(0),
+            gathered_by: AtomicUsize::new(0),
             seen,
             setup,
         })
@@ -204,12 +209,17 @@ impl Session {
     fn work_once(&self) -> bool {
         if pick(&self.works) {
             self.served_work();
-        } else if pick(&self.runs) {
+        } else if self.pick_turn() {
             self.run_turn();
         } else {
             return false;
         }
         true
+    }
+
+    /// Takes it from its lane.
+    pub(super) fn pick_turn(&self) -> bool {
+        pick(&self.runs)
     }
 
     /// The workers go on when all other threads have ended; afterwards nothing is queued.
@@ -218,212 +228,6 @@ impl Session {
         assert!(steps < 16, "it is queued again and again");
         assert!(self.word.is_idle(), "queued, and in no queue");
         assert!(!self.word.has(word::DIRTY), "marked, and on no list");
-    }
-
-    /// A turn begins, and its callback never returns.
-    pub(super) fn begin_and_stick(&self) {
-        assert!(pick(&self.runs));
-        self.word.begin_turn();
-    }
-
-    // flow/turn.rs
-
-    /// `Served::ready`.
-    pub(super) fn ready(&self, bits: Bits) {
-        if bits == Bits::default() {
-            return;
-        }
-        let failed = Bits::HANGUP.with(Bits::ERROR);
-        let hangup = failed.with(Bits::READ_HANGUP);
-        let mut reasons = 0;
-        if bits.any(Bits::READ.with(hangup)) {
-            reasons |= word::READABLE;
-        }
-        if bits.any(hangup) {
-            reasons |= word::HANGUP;
-        }
-        if bits.any(failed) {
-            reasons |= word::FAILED;
-        }
-        if bits.any(Bits::WRITE) {
-            reasons |= word::WRITABLE;
-        }
-        let queued = self.word.raise(reasons);
-        if reasons & word::WRITABLE != 0 && self.word.has(word::PENDING) {
-            self.flush_queue();
-        }
-        if queued {
-            self.push_turn();
-        }
-    }
-
-    /// `Served::turn`.
-    fn run_turn(&self) {
-        Seen::count(&self.seen.turns, 1);
-        let had = self.word.begin_turn();
-        self.turn.with(|turn| self.serve(turn, had));
-        if self.word.end_turn() {
-            self.push_turn();
-        }
-    }
-
-    /// `Served::work`.
-    pub(super) fn served_work(&self) {
-        self.word.take(word::DIRTY);
-        self.flush_queue();
-    }
-
-    /// `serve`.
-    fn serve(&self, turn: &mut Turn, had: u32) {
-        if turn.phase == Phase::Connecting {
-            self.connect_ended(turn);
-        }
-        if turn.phase == Phase::Open {
-            if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
-                self.run_jobs();
-            }
-            self.recv(turn);
-            self.flush_turn(turn);
-        }
-        if !matches!(turn.phase, Phase::Linger | Phase::Closed) && self.word.has(word::SHUT) {
-            self.end_callbacks(turn);
-        }
-        if turn.phase == Phase::Linger {
-            self.linger(turn, had);
-        }
-    }
-
-    // flow/connect.rs
-
-    /// `connect_ended`, before the connect takes too long.
-    fn connect_ended(&self, turn: &mut Turn) {
-        if self.word.has(word::SHUT) {
-            self.word.take(word::CONNECTING);
-            self.word.mark(word::ABORTED);
-            return;
-        }
-        self.word.take(word::WRITABLE);
-        if self.kernel.is_established() {
-            self.word.mark(word::WRITABLE);
-            self.word.take(word::CONNECTING);
-            turn.phase = Phase::Open;
-        }
-    }
-
-    // flow/recv.rs and flow/decode.rs
-
-    /// `recv`.
-    fn recv(&self, turn: &mut Turn) {
-        loop {
-            let bits = self.word.bits();
-            if bits & (word::SHUT | word::PAUSED | word::CHOKED) != 0 {
-                return;
-            }
-            let stopped = if bits & word::REMAINDER != 0 {
-                self.word.take(word::REMAINDER);
-                let kept = std::mem::take(&mut turn.partial);
-                self.decode(turn, kept)
-            } else if bits & word::READABLE != 0 {
-                match self.recv_into(turn) {
-                    Some(new) => self.decode(turn, new),
-                    None => return,
-                }
-            } else {
-                return;
-            };
-            if stopped {
-                return;
-            }
-        }
-    }
-
-    /// `recv_into`.
-    fn recv_into(&self, turn: &mut Turn) -> Option<usize> {
-        turn.socket.as_ref()?;
-        self.word.take(word::READABLE);
-        match self.kernel.recv(self.setup.recv_max) {
-            Io::Bytes(0) => {
-                turn.eof = true;
-                self.close(CloseHow::Graceful);
-                None
-            }
-            Io::Bytes(n) => {
-                if n == self.setup.recv_max || self.word.has(word::HANGUP) {
-                    self.word.mark(word::READABLE);
-                }
-                Some(n)
-            }
-            Io::WouldBlock => None,
-            Io::Broken => {
-                turn.eof = true;
-                self.close(CloseHow::Abort);
-                None
-            }
-        }
-    }
-
-    /// `decode` and `must_stop`; true if it stopped with bytes left.
-    fn decode(&self, turn: &mut Turn, bytes: usize) -> bool {
-        for decoded in 1..=bytes {
-            self.seen.called(&self.seen.frames);
-            turn.out.extend(self.setup.reply);
-            if self.word.has(word::SHUT | word::PAUSED | word::CHOKED) {
-                turn.partial = bytes - decoded;
-                if turn.partial > 0 {
-                    self.word.mark(word::REMAINDER);
-                }
-                return true;
-            }
-        }
-        false
-    }
-
-    /// `recv_end`.
-    pub(super) fn recv_end(&self, turn: &mut Turn) -> bool {
-        while self.word.has(word::READABLE) {
-            if turn.socket.is_none() {
-                return true;
-            }
-            self.word.take(word::READABLE);
-            match self.kernel.recv(self.setup.recv_max) {
-                Io::Bytes(0) | Io::Broken => turn.eof = true,
-                Io::Bytes(_) => {
-                    self.word.mark(word::READABLE);
-                }
-                Io::WouldBlock => {}
-            }
-        }
-        turn.eof
-    }
-
-    // flow/handle.rs
-
-    /// `post`.
-    pub(super) fn post(&self, job: u8) -> bool {
-        {
-            let mut mailbox = self.mailbox.lock().unwrap();
-            if mailbox.closed || self.word.has(word::SHUT) {
-                return false;
-            }
-            mailbox.jobs.push_back(job);
-        }
-        self.raise(word::POSTED);
-        true
-    }
-
-    /// `run_jobs`.
-    fn run_jobs(&self) {
-        let waiting = self.mailbox.lock().unwrap().jobs.len();
-        for _ in 0..waiting {
-            let job = self.mailbox.lock().unwrap().jobs.pop_front();
-            if job.is_none() {
-                return;
-            }
-            self.seen.called(&self.seen.jobs);
-            if self.word.has(word::SHUT) {
-                return;
-            }
-        }
     }
 
     // flow/enqueue.rs
@@ -457,9 +261,9 @@ impl Session {
     }
 
     /// The same in the turn of another session: true if it joins that turn's dirty list, which
-    /// calls [`Self::served_work`] at the end of the turn.
-    pub(super) fn send_in_turn(&self, bytes: &[u8]) -> bool {
-        self.queue(bytes) && self.word.mark(word::DIRTY) == 0
+    /// calls [`Self::served_work`] at the end of the turn, or has a sibling call it.
+    pub(super) fn send_in_turn(&self, list: usize, bytes: &[u8]) -> bool {
+        self.queue(bytes) && self.gathered_by.swap(list, Ordering::AcqRel) != list
     }
 
     // session/core.rs

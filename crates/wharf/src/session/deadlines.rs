@@ -1,9 +1,9 @@
 //! The deadlines of a session: stamps that the hot path writes, and one look that compares them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::CloseReason;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Time;
 
 /// Timeouts of a session; `None` switches one off.
