@@ -266,7 +266,10 @@ fn fd(socket: &Socket) -> io::Result<std::os::fd::BorrowedFd<'_>> {
 fn is_reset(os: &OsSocket) -> bool {
     // First the flag: it is set before our end of stream can end the connection.
     !os.write_shut.load(Ordering::Acquire)
-        && matches!(os.socket.peer_addr(), Err(error) if error.kind() == io::ErrorKind::NotConnected)
+        && os
+            .socket
+            .peer_addr()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
 }
 
 fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
