@@ -44,7 +44,7 @@ impl<H: Handler> SessionCore<H> {
             self.net.events.closed[reason.index()].fetch_add(1, Ordering::Relaxed);
             self.call_on_close(session, state, reason);
             self.net.events.ended.fetch_add(1, Ordering::Relaxed);
-        } else {
+        } else if !turn.refused {
             let unopened = &self.net.events.closed_unopened;
             unopened[reason.index()].fetch_add(1, Ordering::Relaxed);
         }

@@ -149,6 +149,7 @@ impl<H: Handler> SessionCore<H> {
                         turn.admitted = true;
                         turn.phase = Phase::Opening;
                     } else {
+                        turn.refused = true;
                         self.close(CloseHow::Abort, CloseReason::Aborted);
                     }
                     return;

@@ -86,6 +86,8 @@ pub(crate) struct TurnState<S> {
     pub(crate) seen: usize,
     /// Counted among the sessions of its address.
     pub(crate) admitted: bool,
+    /// Counted as a refused connection.
+    pub(crate) refused: bool,
     /// The peer's end of stream was read.
     pub(crate) eof: bool,
     /// Our end of stream was sent.
@@ -137,6 +139,7 @@ impl<H: Handler> SessionCore<H> {
                 partial: Vec::new(),
                 seen: 0,
                 admitted: phase == Phase::Opening,
+                refused: false,
                 eof: false,
                 fin_sent: false,
                 discarded: 0,

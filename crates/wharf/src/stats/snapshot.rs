@@ -98,7 +98,7 @@ pub struct NetworkSnapshot {
     pub ended: u64,
     /// `on_close` calls by reason, in the order of [`CloseReason::NAMES`].
     pub closes: [u64; CloseReason::NAMES.len()],
-    /// Connections that ended without an `on_open` that returned.
+    /// Connections that ended without an `on_open` that returned, those refused above not counted.
     pub closed_unopened: u64,
     /// The same by reason, in the order of [`CloseReason::NAMES`]: where a balancer without PROXY
     /// headers shows.

@@ -31,7 +31,7 @@ pub(crate) use act::{Act, Ledger, Log};
 pub(crate) use counters::{check_client, check_server, check_stopped};
 pub(crate) use hold::Hold;
 pub(crate) use layout::{Layout, Ports, Role};
-pub(crate) use peer::{End, Peer};
+pub(crate) use peer::{End, Listener, Peer};
 pub(crate) use process::{Open, open_now};
 pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets, with_access};
 #[cfg(feature = "sim")]

@@ -25,6 +25,53 @@ pub(super) enum Wire {
     Sim(wharf::sim::SimPeer),
 }
 
+/// A listening socket of the test, for clients under test.
+pub(crate) struct Listener {
+    world: World,
+    socket: Listening,
+}
+
+pub(super) enum Listening {
+    Socket(std::net::TcpListener),
+    #[cfg(feature = "sim")]
+    Sim(wharf::sim::SimListener),
+}
+
+impl Listener {
+    pub(super) fn new(world: &World, socket: Listening) -> Self {
+        let world = world.clone();
+        Self { world, socket }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        match &self.socket {
+            Listening::Socket(socket) => socket.local_addr().unwrap(),
+            #[cfg(feature = "sim")]
+            Listening::Sim(listener) => listener.local_addr(),
+        }
+    }
+
+    /// Takes a connection, if one waits.
+    pub(crate) fn try_accept(&self) -> Option<Peer> {
+        let wire = match &self.socket {
+            Listening::Socket(socket) => Wire::Socket(sockets::accept(socket)?),
+            #[cfg(feature = "sim")]
+            Listening::Sim(listener) => Wire::Sim(listener.accept()?),
+        };
+        Some(Peer::new(&self.world, wire))
+    }
+
+    /// Waits for a connection and takes it.
+    pub(crate) fn accept(&self) -> Peer {
+        let mut peer = None;
+        self.world.until("somebody connects", || {
+            peer = self.try_accept();
+            peer.is_some()
+        });
+        peer.unwrap()
+    }
+}
+
 /// A peer. It reads only when it is told to; dropping it closes it.
 pub(crate) struct Peer {
     world: World,

@@ -1,7 +1,7 @@
 //! The world of real sockets: peers are plain non-blocking `TcpStream`s on loopback.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -30,6 +30,18 @@ pub(super) fn connect(
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)?;
     Ok(stream)
+}
+
+pub(super) fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nodelay(true).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            Some(stream)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => panic!("a test's listener failed: {error}"),
+    }
 }
 
 pub(super) fn until(what: &str, holds: &mut dyn FnMut() -> bool) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wharf::Host;
 
 use super::hold::Hold;
-use super::peer::{Peer, Wire};
+use super::peer::{Listener, Listening, Peer, Wire};
 use super::process::Open;
 use super::sockets;
 
@@ -134,6 +134,20 @@ impl World {
             }),
         };
         Ok(Peer::new(self, wire))
+    }
+
+    /// A listener at this address, with port 0 at any.
+    pub(crate) fn listen(&self, addr: SocketAddr) -> Listener {
+        let socket = match &self.0.kind {
+            Kind::Sockets(_) => {
+                let socket = std::net::TcpListener::bind(addr).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                Listening::Socket(socket)
+            }
+            #[cfg(feature = "sim")]
+            Kind::Sim(sim) => Listening::Sim(sim.listen(addr).unwrap()),
+        };
+        Listener::new(self, socket)
     }
 
     /// A peer into which few bytes fit while it does not read.
