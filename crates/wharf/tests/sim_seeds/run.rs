@@ -129,7 +129,9 @@ impl Run {
     /// Something that happens outside of any worker.
     fn act(&mut self) {
         match self.rng.u32(0..1000) {
-            0..=19 => self.connect(),
+            // All who are left at once: more than one look of a listener takes.
+            0 => (0..self.plan.peers).for_each(|_| self.connect()),
+            1..=19 => self.connect(),
             20..=49 => self.send_from_outside(),
             50..=53 => self.end_from_outside(),
             54..=57 => self.game.pause_accept(),
