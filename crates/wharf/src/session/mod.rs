@@ -5,6 +5,8 @@ pub(crate) mod core;
 pub(crate) mod deadlines;
 pub(crate) mod group;
 pub(crate) mod queue;
+#[cfg(test)]
+mod queue_lists;
 pub(crate) mod registry;
 pub(crate) mod word;
 
