@@ -116,3 +116,35 @@ fn replies_of_a_turn_keep_to_frames_max() {
         "{frames} whole frames, {got:?} left"
     );
 }
+
+/// Seed 121794: a frame larger than the whole queue, sent to a session that was behind, dropped
+/// all that waited and then itself; nobody was left to say that the queue was low again, and the
+/// session was never read any more.
+#[test]
+fn a_frame_larger_than_the_queue_drops_nothing_and_chokes_nobody() {
+    let queue = SendQueueLimits {
+        bytes_max: 100,
+        when_full: WhenFull::DropOld,
+        ..SendQueueLimits::default()
+    };
+    let (sim, host, network, peer) = served(queue, 8);
+    ask(&peer, 5, 18);
+    let session = network.sessions().first().unwrap();
+    sim.run_until(|| session.send_queue().behind).unwrap();
+    sim.run_for(Duration::from_millis(1)).unwrap();
+    let before = session.send_queue();
+    assert_eq!(session.send(&[1; 200]), Err(SendError::Dropped));
+    assert_eq!(session.send_queue(), before);
+    ask(&peer, 1, 1);
+    let mut got = Vec::new();
+    for _ in 0..40 {
+        let _ = peer.read(&mut got);
+        sim.run_for(Duration::from_millis(1)).unwrap();
+    }
+    assert_eq!(
+        got.len(),
+        5 * 20 + 3,
+        "all replies came, those to the last frame too"
+    );
+    assert_eq!(host.stats().networks[0].dropped_old, 0);
+}
