@@ -3,7 +3,7 @@
 //! Turn right, flush right, sticky readiness and every reason for a turn live in one atomic, so
 //! each hand-over is one compare-and-swap that sees all of them: nothing can be signalled between
 //! "look" and "let go" (R3, R9). The functions below are the only transitions; `models` checks
-//! them with loom, and the property test at the end against a plain model.
+//! them with loom, `word_values` tests them against separate values.
 //!
 //! ```text
 //!            raise: a reason appears            begin_turn
