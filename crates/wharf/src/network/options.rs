@@ -53,7 +53,8 @@ impl Default for Options {
 /// How a client link comes back after its connection ended or could not be made.
 ///
 /// All addresses are tried in turn without a wait; then comes a pause of `first`, doubled each
-/// round up to `max`. A connection that lived for `stable` starts from `first` again.
+/// round up to `max`. A connection that lived for `stable` starts from `first` again, and its own
+/// address is tried first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconnect {
     /// The first pause. Default: 200 ms.

@@ -46,59 +46,56 @@ fn close_from_each_callback(w: &World, layout: Layout) {
     ];
     for (doing, reason, end) in doings {
         for whence in ["open", "frame", "job", "close"] {
-            let at = move |here: &str, s: &Session<Act<&'static str>>| {
-                if here == whence {
-                    doing(s);
-                    assert!(!s.is_open());
-                    assert_eq!(s.send(b"late"), Err(SendError::Closed));
-                    assert_eq!(s.post(|_, _| ()), Err(SendError::Closed));
-                }
-            };
-            let handler = Act::new(move |s| {
-                at("open", s);
-                Ok(whence)
-            });
-            let handler = handler.on_frame(move |s, _, _| {
-                at("frame", s);
-                match s.post(move |s, _| at("job", s)) {
-                    Ok(()) | Err(SendError::Closed) => Ok(()),
-                    Err(error) => Err(error.into()),
-                }
-            });
-            let handler = handler.on_close(move |s, _, _| at("close", s));
-            let ledger = handler.ledger();
-            let (host, net) = serve(w, layout, handler, |server| server);
-            // A session that is aborted in on_open may be gone before its connect has returned.
-            let mut peer = w.begin_connect(None, net.local_addr().unwrap()).ok();
-            let mut seen = End::Reset;
-            if let Some(peer) = &mut peer {
-                peer.write_or_break(&frame(b"go"));
-                if whence == "close" {
-                    peer.half_close();
-                }
-                seen = peer.read_to_end();
-            }
-            w.until("it is closed", || ledger.closed() == 1);
+            let (seen, told) = close_from(w, layout, whence, doing);
             if whence == "close" {
-                assert_eq!(
-                    ledger.reasons(),
-                    [CloseReason::PeerClosed],
-                    "it is over already"
-                );
+                assert_eq!(told, CloseReason::PeerClosed, "it is over already");
             } else {
-                assert_eq!(
-                    ledger.reasons(),
-                    std::slice::from_ref(&reason),
-                    "from {whence}"
-                );
-                assert_eq!(seen, end, "from {whence}");
+                assert_eq!((seen, &told), (end, &reason), "from {whence}");
             }
-            drop(peer);
-            finish(host);
-            ledger.check_all_closed();
         }
     }
     a_refusal_may_close_too(w, layout);
+}
+
+/// One session that is closed like this in that callback: what its peer saw, and its reason.
+fn close_from(w: &World, layout: Layout, whence: &'static str, doing: Doing) -> (End, CloseReason) {
+    let at = move |here: &str, s: &Session<Act<&'static str>>| {
+        if here == whence {
+            doing(s);
+            assert!(!s.is_open());
+            assert_eq!(s.send(b"late"), Err(SendError::Closed));
+            assert_eq!(s.post(|_, _| ()), Err(SendError::Closed));
+        }
+    };
+    let handler = Act::new(move |s| {
+        at("open", s);
+        Ok(whence)
+    });
+    let handler = handler.on_frame(move |s, _, _| {
+        at("frame", s);
+        match s.post(move |s, _| at("job", s)) {
+            Ok(()) | Err(SendError::Closed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    });
+    let handler = handler.on_close(move |s, _, _| at("close", s));
+    let ledger = handler.ledger();
+    let (host, net) = serve(w, layout, handler, |server| server);
+    // A session that is aborted in on_open may be gone before its connect has returned.
+    let mut peer = w.begin_connect(None, net.local_addr().unwrap()).ok();
+    let mut seen = End::Reset;
+    if let Some(peer) = &mut peer {
+        peer.write_or_break(&frame(b"go"));
+        if whence == "close" {
+            peer.half_close();
+        }
+        seen = peer.read_to_end();
+    }
+    w.until("it is closed", || ledger.closed() == 1);
+    drop(peer);
+    finish(host);
+    ledger.check_all_closed();
+    (seen, ledger.reasons().remove(0))
 }
 
 fn a_refusal_may_close_too(w: &World, layout: Layout) {
