@@ -21,7 +21,6 @@ matrix!(
 type Doing = fn(&Session<Act<&'static str>>);
 
 /// `close` and `abort`, in each callback and a job, once and twice.
-#[expect(clippy::too_many_lines, reason = "one story, told callback by callback")]
 fn close_from_each_callback(w: &World, layout: Layout) {
     let doings: [(Doing, CloseReason, End); 4] = [
         (Session::close, CloseReason::Closed, End::Fin),
