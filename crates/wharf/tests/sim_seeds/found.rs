@@ -117,9 +117,9 @@ fn replies_of_a_turn_keep_to_frames_max() {
     );
 }
 
-/// Seed 121794: a frame larger than the whole queue, sent to a session that was behind, dropped
-/// all that waited and then itself; nobody was left to say that the queue was low again, and the
-/// session was never read any more.
+/// Seed 121794: a frame larger than the whole queue, sent while others waited there, dropped them
+/// and then itself; nobody was left to say that the queue was low again, and the session was never
+/// read any more.
 #[test]
 fn a_frame_larger_than_the_queue_drops_nothing_and_chokes_nobody() {
     let queue = SendQueueLimits {
@@ -127,24 +127,20 @@ fn a_frame_larger_than_the_queue_drops_nothing_and_chokes_nobody() {
         when_full: WhenFull::DropOld,
         ..SendQueueLimits::default()
     };
-    let (sim, host, network, peer) = served(queue, 8);
-    ask(&peer, 5, 18);
+    let (sim, host, network, peer) = served(queue, 4096);
     let session = network.sessions().first().unwrap();
-    sim.run_until(|| session.send_queue().behind).unwrap();
-    sim.run_for(Duration::from_millis(1)).unwrap();
-    let before = session.send_queue();
-    assert_eq!(session.send(&[1; 200]), Err(SendError::Dropped));
-    assert_eq!(session.send_queue(), before);
+    // In a batch, as in a turn, nothing is flushed in between.
+    let other = Host::simulated(&sim).port("any").workers(1).build();
+    other.unwrap().batch(|| {
+        assert_eq!(session.send(&[1; 60]), Ok(()));
+        assert!(session.send_queue().behind);
+        assert_eq!(session.send(&[1; 200]), Err(SendError::Dropped));
+        assert_eq!(session.send_queue().frames, 1, "the one before it waits on");
+    });
     ask(&peer, 1, 1);
+    sim.run_for(Duration::from_millis(1)).unwrap();
     let mut got = Vec::new();
-    for _ in 0..40 {
-        let _ = peer.read(&mut got);
-        sim.run_for(Duration::from_millis(1)).unwrap();
-    }
-    assert_eq!(
-        got.len(),
-        5 * 20 + 3,
-        "all replies came, those to the last frame too"
-    );
-    assert_eq!(host.stats().networks[0].dropped_old, 0);
+    assert_eq!(peer.read(&mut got).unwrap(), 62 + 3);
+    let stats = &host.stats().networks[0];
+    assert_eq!((stats.dropped_old, stats.dropped_new), (0, 1));
 }
