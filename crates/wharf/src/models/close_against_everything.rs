@@ -180,3 +180,27 @@ fn an_abort_breaks_the_connection_of_a_stuck_turn() {
         assert!(session.kernel.is_broken(), "the peer still waits");
     });
 }
+
+/// A guard that nobody drops holds back the frames, not the goodbye.
+#[test]
+fn a_paused_session_says_goodbye_all_the_same() {
+    check(3, || {
+        let session = Session::new(Setup::default());
+        session.pause(true);
+        session.ready(session.kernel.arrive(1));
+        let other = Arc::clone(&session);
+        let peer = thread::spawn(move || {
+            other.ready(other.kernel.finish());
+            other.work();
+        });
+        session.close(CloseHow::Graceful);
+        session.work();
+        peer.join().unwrap();
+        assert_over(&session);
+        assert_eq!(
+            session.seen.frames.load(SeqCst),
+            0,
+            "read in spite of the guard"
+        );
+    });
+}

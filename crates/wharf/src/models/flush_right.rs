@@ -97,6 +97,27 @@ fn the_direct_write_of_a_turn_meets_a_drain() {
     });
 }
 
+/// What the first turn could not write is written before what the second one writes directly.
+#[test]
+fn the_direct_write_of_a_turn_overtakes_nothing() {
+    check(3, || {
+        let session = Session::new(Setup {
+            room: 0,
+            reply: Some(0x30),
+            ..Setup::default()
+        });
+        session.ready(session.kernel.arrive(1));
+        session.work();
+        let came = session.kernel.arrive(1);
+        let other = Arc::clone(&session);
+        let drain = thread::spawn(move || other.ready(other.kernel.drain(2)));
+        session.ready(came);
+        session.work();
+        drain.join().unwrap();
+        assert_written(&session, 2);
+    });
+}
+
 /// While the socket takes bytes, nothing may stay pending: no further edge would come for it.
 #[test]
 fn nothing_stays_pending_while_the_socket_takes_bytes() {

@@ -156,8 +156,8 @@ impl Session {
     /// `decode` and `must_stop`; true if it stopped with bytes left.
     fn decode(&self, turn: &mut Turn, bytes: usize) -> bool {
         for decoded in 1..=bytes {
-            self.seen.called(&self.seen.frames);
-            turn.out.extend(self.setup.reply);
+            let frame = self.seen.called(&self.seen.frames);
+            turn.out.extend(self.setup.reply.map(|reply| reply + frame));
             if self.word.has(word::SHUT | word::PAUSED | word::CHOKED) {
                 turn.partial = bytes - decoded;
                 if turn.partial > 0 {

@@ -90,10 +90,10 @@ impl Seen {
         counter.fetch_add(n, SeqCst);
     }
 
-    /// A callback ran.
-    pub(super) fn called(&self, counter: &Plain) {
+    /// A callback ran; returns how many of its kind had run before.
+    pub(super) fn called(&self, counter: &Plain) -> u8 {
         Self::count(&self.after_close, self.closes.load(SeqCst));
-        Self::count(counter, 1);
+        u8::try_from(counter.fetch_add(1, SeqCst)).unwrap()
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) struct Setup {
     pub(super) writes_max: usize,
     /// Jobs that one turn runs at most.
     pub(super) jobs_max: usize,
-    /// What the handler answers to each frame.
+    /// What the handler answers to the first frame; one more to each that follows.
     pub(super) reply: Option<u8>,
     pub(super) limits: SendQueueLimits,
 }
