@@ -245,9 +245,16 @@ pub(crate) fn a_network_stops_alone(w: &World, layout: Layout) {
         }
     }
     for mut peer in peers {
+        let mut looks = 0;
         w.until("a peer is let go", || {
             while peer.look() {}
-            peer.end.is_some() || peer.is_refused()
+            looks += 1;
+            if looks % 64 == 0 {
+                // Linux may leave a client connected to nobody when the end of its handshake meets
+                // the closing listener: it is told once it speaks. A session would answer.
+                peer.write_some(b"\x02\x00");
+            }
+            peer.end.is_some() || peer.broken || peer.is_refused()
         });
     }
     let live = || host.stats().network("game").unwrap().sessions_live;
