@@ -155,8 +155,12 @@ impl Peer {
             #[cfg(feature = "sim")]
             Wire::Sim(peer) => simulated::write(peer, bytes),
         };
-        wrote.unwrap_or_else(|_| {
+        wrote.unwrap_or_else(|end| {
             self.broken = true;
+            // A socket tells a reset to one call only: the next read would take it for an end.
+            if matches!(self.wire, Wire::Socket(_)) && end == End::Reset {
+                self.end.get_or_insert(end);
+            }
             0
         })
     }

@@ -90,6 +90,8 @@ pub(super) fn write(stream: &TcpStream, bytes: &[u8]) -> Result<usize, End> {
     let mut stream = stream;
     match stream.write(bytes) {
         Ok(count) => Ok(count),
+        // Of how the connection ended this says nothing.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(End::Fin),
         Err(error) => match failed(&error) {
             Got::End(end) => Err(end),
             _ => Ok(0),
