@@ -359,6 +359,44 @@ fn states_and_handlers_may_know_their_host() {
     assert!(handle.is_stopping() && handle.stats().networks.is_empty());
 }
 
+/// A job that waited for the only worker, stuck for ever, was never freed if it held its session.
+#[test]
+fn jobs_that_no_worker_came_to_are_freed() {
+    let alive = Arc::new(());
+    let stuck: &'static Barrier = Box::leak(Box::new(Barrier::new(2)));
+    let opened = Arc::new(OnceLock::new());
+    let seen = Arc::clone(&opened);
+    let act = Act::new(move |session, payload| {
+        if payload == b"stick" {
+            stuck.wait();
+        } else {
+            let _ = seen.set(session.id());
+        }
+        session.send(payload)?;
+        Ok(())
+    });
+    let mut host = Host::new();
+    host.set_drain_deadline(Duration::from_millis(20));
+    let server = host.server("act", act).workers(1);
+    let server = server.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let (mut sticky, mut other) = (connect(&server), connect(&server));
+    other.write_all(&framed(b"open")).unwrap();
+    assert_eq!(read_frame(&mut other), b"open");
+    sticky.write_all(&framed(b"stick")).unwrap();
+    wait_until("stuck", || {
+        !host.stuck_turns(Duration::from_millis(20)).is_empty()
+    });
+    let session = server.sessions().get(*opened.get().unwrap()).unwrap();
+    let held = (session.clone(), Arc::clone(&alive));
+    session.post(move |_, ()| drop(held)).unwrap();
+    let stopped = host.stop();
+    assert_eq!(stopped.unwrap_err().kind(), wharf::ErrorKind::Stuck);
+    stuck.wait();
+    drop((server, host, sticky, other, session));
+    wait_until("freed", || Arc::strong_count(&alive) == 1);
+}
+
 /// A stop that was asked for while the host started was forgotten, and half of the host ran on.
 #[test]
 fn a_stop_in_the_middle_of_a_start_is_remembered() {

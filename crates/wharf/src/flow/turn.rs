@@ -109,19 +109,30 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn discard(self: Arc<Self>) {
-        // A turn that never returned still holds the lock; its session stays with it.
-        if let Some(mut turn) = self.turn.try_lock() {
-            let state = turn.state.take();
-            // On the supervisor's thread, which has to come to its end.
-            contained(|| drop(state));
-            turn.socket = None;
-        }
+        // First the marks: what is dropped below is the user's, and may still call.
+        self.word.mark(word::DEAD | word::SHUT);
+        self.net.registry.remove(self.id);
         if let Some(mut flush) = self.flush.try_lock() {
             flush.socket = None;
             flush.entries.clear();
         }
-        self.word.mark(word::DEAD | word::SHUT);
-        self.net.registry.remove(self.id);
+        // A turn that never returned still holds the lock; its session stays with it.
+        let Some(mut turn) = self.turn.try_lock() else {
+            return;
+        };
+        turn.socket = None;
+        let state = turn.state.take();
+        drop(turn);
+        let jobs = {
+            let mut mailbox = self.mailbox.lock();
+            mailbox.closed = true;
+            std::mem::take(&mut mailbox.jobs)
+        };
+        // On the supervisor's thread, which has to come to its end.
+        for job in jobs {
+            contained(|| drop(job));
+        }
+        contained(|| drop(state));
     }
 }
 
