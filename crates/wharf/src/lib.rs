@@ -19,13 +19,14 @@ mod time;
 pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
 pub use handler::Handler;
-pub use host::{Host, HostHandle, Port, PortBuilder, StuckTurn};
+pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn};
 pub use network::{
     Addrs, ClientBuilder, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
 };
 #[cfg(feature = "sim")]
 pub use port::sim;
 pub use port::{BackendReport, ListenOptions, SocketOptions, backends};
+pub use sched::Lane;
 pub use session::any::AnySession;
 pub use session::deadlines::Timeouts;
 pub use session::group::Group;

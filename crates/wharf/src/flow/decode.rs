@@ -10,6 +10,7 @@ use crate::error::CloseReason;
 use crate::frame::{Decoded, Frame};
 use crate::handler::Handler;
 use crate::port::{TurnCx, current};
+use crate::sched::Lane;
 use crate::session::Session;
 use crate::session::core::{SessionCore, add};
 use crate::session::queue::CloseHow;
@@ -50,11 +51,13 @@ pub(super) enum Outcome {
 
 impl<H: Handler> SessionCore<H> {
     /// The budget of a turn that begins now.
-    pub(super) fn budget(&self, now: Time) -> Budget {
+    pub(super) fn budget(&self, now: Time, lane: &Lane) -> Budget {
         let options = &self.net.options;
+        let frames = lane.frames_per_turn_max.unwrap_or(usize::MAX);
+        let time = lane.turn_time_max.unwrap_or(Duration::MAX);
         Budget {
-            frames: options.frames_per_turn_max,
-            until: now + options.turn_time_max,
+            frames: options.frames_per_turn_max.min(frames),
+            until: now + options.turn_time_max.min(time),
             long_from: now + LONG_TURN,
         }
     }

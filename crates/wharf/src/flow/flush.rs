@@ -187,7 +187,7 @@ impl<H: Handler> SessionCore<H> {
                 self.break_connection();
             }
             if queued {
-                self.net.port.push_turn(self.as_served(), now);
+                self.net.turns.push_turn(self.as_served(), now);
             }
             return;
         }
@@ -280,9 +280,8 @@ impl<H: Handler> SessionCore<H> {
                 && self.word.lower(word::CHOKED)
         };
         if resumed {
-            self.net
-                .port
-                .push_turn(self.as_served(), self.net.port.now());
+            let now = self.net.port.now();
+            self.net.turns.push_turn(self.as_served(), now);
         }
     }
 
@@ -302,7 +301,7 @@ impl<H: Handler> SessionCore<H> {
     fn count_sent(&self, bytes: usize, calls: u64) {
         add(&self.counts.bytes_out, bytes as u64);
         self.net
-            .port
+            .turns
             .count_as_caller(self.net.index, |counters, owned| {
                 counters.bytes_out.add_as(owned, bytes as u64);
                 counters.sends.add_as(owned, calls);
@@ -312,7 +311,7 @@ impl<H: Handler> SessionCore<H> {
     fn count_frames_sent(&self, frames: u64) {
         add(&self.counts.frames_out, frames);
         self.net
-            .port
+            .turns
             .count_as_caller(self.net.index, |counters, owned| {
                 counters.frames_out.add_as(owned, frames);
             });

@@ -98,7 +98,7 @@ impl<H: Handler> SessionCore<H> {
         turn: &mut Turning<'_, H>,
         cx: &TurnCx<'_>,
     ) {
-        let mut budget = self.budget(cx.now);
+        let mut budget = self.budget(cx.now, cx.lane);
         let mut waiting = self.mailbox.lock().jobs.len();
         while waiting > 0 {
             let job = self.mailbox.lock().jobs.pop_front();

@@ -37,7 +37,7 @@ impl<H: Handler> SessionCore<H> {
         turn: &mut Turning<'_, H>,
         cx: &mut TurnCx<'_>,
     ) {
-        let mut budget = self.budget(cx.now);
+        let mut budget = self.budget(cx.now, cx.lane);
         loop {
             let bits = self.word.bits();
             if bits & (word::SHUT | word::PAUSED | word::CHOKED) != 0 {

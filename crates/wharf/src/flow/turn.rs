@@ -42,8 +42,8 @@ impl<H: Handler> Served for SessionCore<H> {
             self.flush_queue(now);
         }
         if queued {
-            let port = Arc::clone(&self.net.port);
-            port.push_turn(self, now);
+            let turns = Arc::clone(&self.net.turns);
+            turns.push_turn(self, now);
         }
     }
 
@@ -92,7 +92,7 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn lane(&self) -> usize {
-        self.net.lane
+        usize::from(self.lane.load(Ordering::Relaxed))
     }
 
     fn identity(&self) -> (u64, usize) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Inner, Port, PortBuilder, Shared, Stage};
+use super::{Inner, Pool, Port, PortBuilder, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
 use crate::port::PortCore;
@@ -15,6 +15,18 @@ pub(crate) struct Declaring<'a> {
     pub(crate) name: String,
     pub(crate) port: Option<Port>,
     pub(crate) workers: Option<usize>,
+    pub(crate) pool: Option<Pool>,
+    pub(crate) lane: Option<String>,
+}
+
+/// Where a network is served.
+pub(crate) struct Place {
+    /// Reports its readiness.
+    pub(crate) port: Arc<PortCore>,
+    /// Runs its turns: the port, or a pool.
+    pub(crate) turns: Arc<PortCore>,
+    /// In this lane of it.
+    pub(crate) lane: usize,
 }
 
 /// The port of networks that name none.
@@ -27,6 +39,8 @@ impl<'a> Declaring<'a> {
             name: name.to_owned(),
             port: None,
             workers: None,
+            pool: None,
+            lane: None,
         }
     }
 
@@ -63,7 +77,7 @@ impl<'a> Declaring<'a> {
     }
 
     /// The name, the index and the port, all checked.
-    pub(crate) fn settle(&mut self) -> Result<(String, usize, Arc<PortCore>)> {
+    pub(crate) fn settle(&mut self) -> Result<(String, usize, Place)> {
         if self.name.is_empty() {
             let message = "a network has an empty name: counters and errors are named by it";
             return Err(Error::new(ErrorKind::Config, message));
@@ -97,11 +111,45 @@ impl<'a> Declaring<'a> {
         {
             return self.config("its port belongs to another host");
         }
-        Ok((
-            self.name.clone(),
-            inner.networks.len(),
-            Arc::clone(&port.shared.core),
-        ))
+        if let Some(pool) = &self.pool
+            && !inner
+                .pools
+                .iter()
+                .any(|own| Arc::ptr_eq(&own.shared, &pool.shared))
+        {
+            return self.config("its pool belongs to another host");
+        }
+        let place = self.place(&port)?;
+        Ok((self.name.clone(), inner.networks.len(), place))
+    }
+
+    /// The lane, by its name.
+    fn place(&self, port: &Port) -> Result<Place> {
+        let port = Arc::clone(&port.shared.core);
+        let (what, turns) = match &self.pool {
+            Some(pool) => ("pool", Arc::clone(&pool.shared.core)),
+            None => ("port", Arc::clone(&port)),
+        };
+        let names: Vec<_> = turns.lanes.iter().map(|lane| &*lane.name).collect();
+        let lane = match &self.lane {
+            Some(name) => turns.lane_named(name),
+            None => (names.len() == 1).then_some(0),
+        };
+        let Some(lane) = lane else {
+            let wrong = match &self.lane {
+                Some(name) => format!("has no lane \"{name}\""),
+                None => "has several lanes, and none is named".to_owned(),
+            };
+            return self.config(&format!(
+                "its {what} \"{}\" {wrong}; name one with .lane(..): {}",
+                turns.name,
+                names.join(", ")
+            ));
+        };
+        if self.pool.is_some() {
+            turns.guard_by(&port);
+        }
+        Ok(Place { port, turns, lane })
     }
 
     fn default_port(&self) -> Result<Port> {
@@ -132,4 +180,19 @@ pub(super) fn require_declaring(inner: &Inner, what: &str) -> Result<()> {
     }
     let message = format!("{what} is declared after the start: declare everything before .start()");
     Err(Error::new(ErrorKind::State, message))
+}
+
+/// Refuses a second port or pool of a name, and one that comes after the start. Ports and pools
+/// share their names: threads, counters and topology files go by them.
+pub(super) fn require_free(inner: &Inner, what: &str, name: &str) -> Result<()> {
+    require_declaring(inner, &format!("{what} \"{name}\""))?;
+    let port = inner.ports.iter().any(|port| port.name() == name);
+    let pool = inner.pools.iter().any(|pool| pool.name() == name);
+    let other = match (port, pool) {
+        (true, _) => "port",
+        (_, true) => "pool",
+        (false, false) => return Ok(()),
+    };
+    let message = format!("{what} \"{name}\": a {other} has this name: give one another");
+    Err(Error::new(ErrorKind::Config, message))
 }

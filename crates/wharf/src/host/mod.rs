@@ -1,6 +1,8 @@
 //! The host: owns ports, workers and networks of a process. Declare, start, drain, stop.
 
+mod crew;
 mod declare;
+mod pool;
 mod port;
 mod signals;
 mod start;
@@ -17,7 +19,9 @@ use crate::handler::Handler;
 use crate::network::{ClientBuilder, Declared, ServerBuilder};
 use crate::stats::HostSnapshot;
 
-pub(crate) use declare::Declaring;
+use crew::Crew;
+pub(crate) use declare::{Declaring, Place};
+pub use pool::{Pool, PoolBuilder};
 pub use port::{Port, PortBuilder};
 pub use watch::StuckTurn;
 
@@ -94,11 +98,21 @@ enum Stage {
 struct Inner {
     stage: Stage,
     ports: Vec<Port>,
+    pools: Vec<Pool>,
     networks: Vec<Arc<dyn Declared>>,
     workers: Vec<std::thread::JoinHandle<()>>,
     supervisor: Option<std::thread::JoinHandle<()>>,
     drain_deadline: Duration,
     stuck_after: Duration,
+}
+
+impl Inner {
+    /// The workers of all ports, then of all pools.
+    fn crews(&self) -> Vec<Arc<Crew>> {
+        let ports = self.ports.iter().map(|port| &port.shared);
+        let pools = self.pools.iter().map(|pool| &pool.shared);
+        ports.chain(pools).cloned().collect()
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -137,6 +151,7 @@ impl Host {
         let inner = Inner {
             stage: Stage::default(),
             ports: Vec::new(),
+            pools: Vec::new(),
             networks: Vec::new(),
             workers: Vec::new(),
             supervisor: None,
@@ -176,6 +191,11 @@ impl Host {
     /// Declares a port; [`PortBuilder::build`] ends it.
     pub fn port(&mut self, name: &str) -> PortBuilder<'_> {
         PortBuilder::new(&self.shared, name)
+    }
+
+    /// Declares a pool; [`PoolBuilder::build`] ends it.
+    pub fn pool(&mut self, name: &str) -> PoolBuilder<'_> {
+        PoolBuilder::new(&self.shared, name)
     }
 
     /// Declares a server; [`ServerBuilder::listen`] ends it.
@@ -300,10 +320,13 @@ impl Shared {
     }
 
     fn stats(&self) -> HostSnapshot {
-        let (ports, networks) = {
+        let (ports, pools, networks) = {
             let inner = self.inner.lock();
-            (inner.ports.clone(), inner.networks.clone())
+            let (ports, pools) = (inner.ports.clone(), inner.pools.clone());
+            (ports, pools, inner.networks.clone())
         };
-        crate::stats::snapshot(ports.iter().map(|port| &*port.shared.core), &networks)
+        let ports = ports.iter().map(|port| &*port.shared.core);
+        let pools = pools.iter().map(|pool| &*pool.shared.core);
+        crate::stats::snapshot(ports, pools, &networks)
     }
 }

@@ -3,46 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::crew::{Crew, CrewOptions, crew_handle, crew_options};
 use super::{Engine, Shared};
 use crate::error::{Error, ErrorKind, Result};
-use crate::port::{self, PortCore, ThreadSettings};
-use crate::sched::LaneSpec;
+use crate::port::{self, PortCore};
+use crate::sched::Lane;
 
 /// A completion port: one kernel queue and its workers. Cheap to clone; any number of networks may
 /// share one, and any worker serves any ready session of them (G3).
 #[derive(Clone)]
 pub struct Port {
-    pub(crate) shared: Arc<PortShared>,
-}
-
-pub(crate) struct PortShared {
-    pub(crate) core: Arc<PortCore>,
-    pub(crate) workers: usize,
-    pub(crate) settings: ThreadSettings,
-    pub(crate) spin: Duration,
+    pub(crate) shared: Arc<Crew>,
 }
 
 impl std::fmt::Debug for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Port")
-            .field("name", &self.shared.core.name)
-            .field("workers", &self.shared.workers)
+            .field("name", &self.name())
+            .field("workers", &self.workers())
             .finish_non_exhaustive()
     }
 }
 
 impl Port {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.shared.core.name
-    }
-
-    /// How many workers it has.
-    #[must_use]
-    pub fn workers(&self) -> usize {
-        self.shared.workers
-    }
+    crew_handle!();
 
     /// The backend it runs on, as `WHARF_BACKEND` names it.
     #[must_use]
@@ -75,102 +59,54 @@ impl Port {
 pub struct PortBuilder<'a> {
     host: &'a Arc<Shared>,
     name: String,
-    workers: Option<usize>,
-    settings: ThreadSettings,
-    spin: Duration,
+    options: CrewOptions,
 }
-
-/// The most workers of a port: far beyond what a machine has cores for, so more is a mistake.
-const WORKERS_MAX: usize = 1024;
 
 impl<'a> PortBuilder<'a> {
     pub(super) fn new(host: &'a Arc<Shared>, name: &str) -> Self {
         Self {
             host,
             name: name.to_owned(),
-            workers: None,
-            settings: ThreadSettings::default(),
-            spin: Duration::ZERO,
+            options: CrewOptions::default(),
         }
     }
 
-    /// How many worker threads. Default: one a core, as [`Self::workers_cores`].
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
-    /// As many workers as this process has cores.
-    pub fn workers_cores(mut self) -> Self {
-        self.workers = None;
-        self
-    }
-
-    /// The workers' nice value: -20 runs first, 19 last. What the system refuses is logged.
-    pub fn nice(mut self, nice: i32) -> Self {
-        self.settings.nice = Some(nice);
-        self
-    }
-
-    /// The cores that the workers may run on. What the system refuses is logged.
-    pub fn cores(mut self, cores: impl Into<Vec<usize>>) -> Self {
-        self.settings.cores = cores.into();
-        self
-    }
+    crew_options!();
 
     /// How long a worker with nothing to do looks again before it sleeps: less latency for a whole
     /// core. Default: zero.
     pub fn spin(mut self, spin: Duration) -> Self {
-        self.spin = spin;
+        self.options.spin = spin;
         self
     }
 
     /// Opens the port's kernel queue; its workers start with the host.
     ///
     /// # Errors
-    /// A name that is taken or empty, no workers, a backend that does not work here.
+    /// A name that is taken or empty, no workers, lanes that can't work, a backend that does not
+    /// work here.
     pub fn build(self) -> Result<Port> {
-        let config = |message: String| Err(Error::new(ErrorKind::Config, message));
         let Self {
             host,
             name,
-            workers,
-            settings,
-            spin,
+            mut options,
         } = self;
         if name.is_empty() {
-            return config("a port has an empty name: threads and counters are named by it".into());
+            let message = "a port has an empty name: threads and counters are named by it";
+            return Err(Error::new(ErrorKind::Config, message));
         }
-        let workers = workers.unwrap_or_else(port::cores);
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            return config(format!(
-                "port \"{name}\": workers is {workers}; it must be 1 to {WORKERS_MAX}, and as many \
-                 as the machine has cores is a good start"
-            ));
-        }
+        let workers = options.check(&format!("port \"{name}\""))?;
         let mut inner = host.inner.lock();
-        super::declare::require_declaring(&inner, &format!("port \"{name}\""))?;
-        if inner.ports.iter().any(|port| port.name() == name) {
-            return config(format!(
-                "two ports are named \"{name}\": give one another name"
-            ));
-        }
+        super::declare::require_free(&inner, "port", &name)?;
         let backend = match &host.engine {
             Engine::Threads => port::open_backend(host.backend.lock().as_deref())?,
             #[cfg(feature = "sim")]
             Engine::Sim(sim) => sim.backend(),
         };
-        let lanes = vec![LaneSpec {
-            workers_max: usize::MAX,
-        }];
+        let lanes = std::mem::take(&mut options.lanes);
         let core = Arc::new(PortCore::new(name, backend, lanes));
         let port = Port {
-            shared: Arc::new(PortShared {
-                core,
-                workers,
-                settings,
-                spin,
-            }),
+            shared: Arc::new(Crew::new(core, workers, options, host)),
         };
         inner.ports.push(port.clone());
         Ok(port)

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{Engine, Port, Shared, Stage, watch};
+use super::crew::Crew;
+use super::{Shared, Stage, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
-use crate::port::{self, Worker};
 
 /// What is declared.
 type Networks = Vec<Arc<dyn Declared>>;
 
 pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
-    let (ports, networks) = begin(shared)?;
-    let prepared = bind(&ports, &networks).and_then(|()| {
-        for port in &ports {
-            port.shared.core.prepare(port.workers(), networks.len());
+    let (crews, networks) = begin(shared)?;
+    let prepared = bind(&crews, &networks).and_then(|()| {
+        for crew in &crews {
+            crew.core.prepare(crew.limit(), networks.len());
         }
-        spawn(shared, &ports)
+        spawn(shared, &crews)
     });
     let mut inner = shared.inner.lock();
     let stop_asked = matches!(inner.stage, Stage::Starting(true));
@@ -48,7 +48,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
 }
 
 /// Step 0: is there something to start, and may it be?
-fn begin(shared: &Shared) -> Result<(Vec<Port>, Networks)> {
+fn begin(shared: &Shared) -> Result<(Vec<Arc<Crew>>, Networks)> {
     let mut inner = shared.inner.lock();
     match &inner.stage {
         Stage::Declaring => {}
@@ -66,15 +66,15 @@ fn begin(shared: &Shared) -> Result<(Vec<Port>, Networks)> {
         return Err(Error::new(ErrorKind::Config, message));
     }
     inner.stage = Stage::Starting(false);
-    Ok((inner.ports.clone(), inner.networks.clone()))
+    Ok((inner.crews(), inner.networks.clone()))
 }
 
 /// Step 1: every listener is bound, or none.
-fn bind(ports: &[Port], networks: &[Arc<dyn Declared>]) -> Result<()> {
+fn bind(crews: &[Arc<Crew>], networks: &[Arc<dyn Declared>]) -> Result<()> {
     for network in networks {
         if let Err(error) = network.bind() {
             networks.iter().for_each(|network| network.unbind());
-            ports.iter().for_each(|port| port.shared.core.table.clear());
+            crews.iter().for_each(|crew| crew.core.table.clear());
             return Err(error);
         }
     }
@@ -82,50 +82,26 @@ fn bind(ports: &[Port], networks: &[Arc<dyn Declared>]) -> Result<()> {
 }
 
 /// Step 2: the workers, and who watches them.
-fn spawn(shared: &Arc<Shared>, ports: &[Port]) -> Result<()> {
-    for port in ports {
-        for index in 0..port.workers() {
-            let worker = Worker::new(Arc::clone(&port.shared.core), index, port.shared.spin);
-            match &shared.engine {
-                Engine::Threads => {
-                    if let Err(error) = spawn_worker(shared, port, worker) {
-                        abandon(shared, ports);
-                        let message = format!("port \"{}\": no thread for a worker", port.name());
-                        return Err(Error::new(ErrorKind::System, message).caused_by(error));
-                    }
-                }
-                #[cfg(feature = "sim")]
-                Engine::Sim(sim) => sim.adopt(Box::new(worker), &port.shared.core.backend),
+fn spawn(shared: &Arc<Shared>, crews: &[Arc<Crew>]) -> Result<()> {
+    for crew in crews {
+        for _ in 0..crew.workers() {
+            let spawned = crew.spawn(&shared.engine, &mut shared.inner.lock());
+            if let Err(error) = spawned {
+                abandon(shared, crews);
+                return Err(error);
             }
         }
     }
     watch::spawn(shared).map_err(|error| {
-        abandon(shared, ports);
+        abandon(shared, crews);
         let message = "no thread for the supervisor, without which nothing could be stopped";
         Error::new(ErrorKind::System, message).caused_by(error)
     })
 }
 
-fn spawn_worker(shared: &Arc<Shared>, port: &Port, worker: Worker) -> std::io::Result<()> {
-    let settings = port.shared.settings.clone();
-    let name = worker.thread_name();
-    let thread = std::thread::Builder::new().name(name).spawn(move || {
-        for refused in port::apply_thread_settings(&settings) {
-            tracing::warn!(
-                thread = std::thread::current().name(),
-                refused,
-                "a setting was refused"
-            );
-        }
-        port::run_worker(worker);
-    })?;
-    shared.inner.lock().workers.push(thread);
-    Ok(())
-}
-
 /// The start failed half way: ends the workers that run, and closes what was bound.
-fn abandon(shared: &Arc<Shared>, ports: &[Port]) {
-    ports.iter().for_each(|port| port.shared.core.quit());
+fn abandon(shared: &Arc<Shared>, crews: &[Arc<Crew>]) {
+    crews.iter().for_each(|crew| crew.core.quit());
     let (workers, networks) = {
         let mut inner = shared.inner.lock();
         inner.stage = Stage::Stopped(Vec::new());
@@ -136,5 +112,5 @@ fn abandon(shared: &Arc<Shared>, ports: &[Port]) {
         let _ = worker.join();
     }
     networks.iter().for_each(|network| network.unbind());
-    ports.iter().for_each(|port| port.shared.core.table.clear());
+    crews.iter().for_each(|crew| crew.core.table.clear());
 }

@@ -139,9 +139,9 @@ impl Shared {
             .iter()
             .all(|n| n.events().live.load(Ordering::Acquire) == 0);
         let ended = inner
-            .ports
+            .crews()
             .iter()
-            .all(|port| port.shared.core.alive.load(Ordering::Acquire) == 0);
+            .all(|crew| crew.core.alive.load(Ordering::Acquire) == 0);
         let drain = inner.drain_deadline;
         let Stage::Stopping(stopping) = &mut inner.stage else {
             return Time::NEVER;
@@ -164,11 +164,11 @@ impl Shared {
             _ => return now + LOOK,
         }
         let step = stopping.step;
-        let (networks, ports) = (inner.networks.clone(), inner.ports.clone());
+        let (networks, crews) = (inner.networks.clone(), inner.crews());
         drop(inner);
         match step {
             Step::Cut => networks.iter().for_each(|network| network.stop(true)),
-            Step::Quit => ports.iter().for_each(|port| port.shared.core.quit()),
+            Step::Quit => crews.iter().for_each(|crew| crew.core.quit()),
             Step::Drain => {}
         }
         now
@@ -177,12 +177,16 @@ impl Shared {
     /// Step 5: every worker has ended, or is named. Without the lock: threads that end and states
     /// that are dropped run user code, which may ask the host something.
     fn join(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
-        let (ports, networks) = (inner.ports.clone(), inner.networks.clone());
+        let (crews, networks) = (inner.crews(), inner.networks.clone());
         let workers = std::mem::take(&mut inner.workers);
         drop(inner);
         let mut stuck = Vec::new();
-        for port in &ports {
-            stuck.extend(super::watch::stuck_on(port, &networks, Duration::ZERO));
+        for crew in &crews {
+            stuck.extend(super::watch::stuck_on(
+                &crew.core,
+                &networks,
+                Duration::ZERO,
+            ));
         }
         for worker in workers {
             if worker.is_finished() || stuck.is_empty() {
@@ -190,8 +194,8 @@ impl Shared {
                 let _ = worker.join();
             }
         }
-        for port in &ports {
-            let core = &port.shared.core;
+        for crew in &crews {
+            let core = &crew.core;
             let queued = core.queue.lock().drain();
             drop(queued);
             #[cfg(feature = "sim")]
@@ -231,8 +235,9 @@ impl Shared {
 
     pub(super) fn stuck_turns(&self, limit: Duration) -> Vec<StuckTurn> {
         let inner = self.inner.lock();
-        let each = inner.ports.iter();
-        each.flat_map(|port| super::watch::stuck_on(port, &inner.networks, limit))
+        let crews = inner.crews();
+        let each = crews.iter();
+        each.flat_map(|crew| super::watch::stuck_on(&crew.core, &inner.networks, limit))
             .collect()
     }
 }

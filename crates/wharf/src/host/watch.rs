@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Engine, Port, Shared};
+use super::{Engine, Shared};
 use crate::network::Declared;
+use crate::port::PortCore;
 use crate::session::SessionId;
 use crate::time::Time;
 
 /// A turn that has lasted long and still runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StuckTurn {
-    /// The port.
+    /// The port, or the pool.
     pub port: String,
     /// The worker's index in it.
     pub worker: usize,
@@ -44,13 +45,13 @@ impl fmt::Display for StuckTurn {
 
 /// The turns of a port that have lasted longer than `limit`.
 pub(super) fn stuck_on(
-    port: &Port,
+    core: &PortCore,
     networks: &[Arc<dyn Declared>],
     limit: Duration,
 ) -> Vec<StuckTurn> {
-    let core = &port.shared.core;
     let now = core.now();
-    let workers = core.slots().iter().take(port.workers()).enumerate();
+    let slots = core.slots();
+    let workers = slots[..slots.len().saturating_sub(1)].iter().enumerate();
     workers
         .filter_map(|(worker, slot)| {
             let since = slot.turn_since.load(Ordering::Acquire);

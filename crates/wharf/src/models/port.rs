@@ -71,7 +71,9 @@ pub(super) struct Port {
 impl Port {
     /// A port with these lanes, by the most workers of each.
     pub(super) fn new(lanes: &[usize]) -> Self {
-        let specs = lanes.iter().map(|&workers_max| LaneSpec { workers_max });
+        let specs = lanes
+            .iter()
+            .map(|&workers_max| LaneSpec::capped(workers_max));
         Self {
             queue: Mutex::new(RunQueue::new(specs.collect())),
             kernel: Mutex::default(),
@@ -156,10 +158,10 @@ impl Port {
                     assert!(!woken, "the pushing worker searches");
                 }
                 if self.is_over() {
-                    queue.leave();
+                    let _ = queue.leave();
                     (None, true)
                 } else {
-                    let (picked, wake) = queue.pick();
+                    let (picked, wake) = queue.pick(Time::ZERO);
                     (Some(picked), wake)
                 }
             };

@@ -11,7 +11,7 @@ use super::{Addrs, Declaration, Network, NetworkCore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
 use crate::handler::Handler;
-use crate::host::{Declaring, Port};
+use crate::host::{Declaring, Pool, Port};
 use crate::port::SocketOptions;
 use crate::session::SessionId;
 use crate::session::deadlines::Timeouts;
@@ -99,13 +99,13 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
             return Err(Error::new(ErrorKind::Config, message));
         }
         super::check(&self.declaring.name, &self.options)?;
-        let (name, index, port) = self.declaring.settle()?;
+        let (name, index, place) = self.declaring.settle()?;
         let network = Declaration {
             name,
             index,
             handler: self.handler,
             options: self.options,
-            port,
+            place,
             addrs,
         }
         .resolve();

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Listener;
 use crate::handler::Handler;
+use crate::host::Place;
 use crate::port::PortCore;
 use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
@@ -75,7 +76,11 @@ pub(crate) struct NetworkCore<H: Handler> {
     pub(crate) index: usize,
     pub(crate) handler: H,
     pub(crate) options: Options,
+    /// Reports its readiness; holds its sockets and deadlines.
     pub(crate) port: Arc<PortCore>,
+    /// Runs its callbacks: the port itself, or a pool.
+    pub(crate) turns: Arc<PortCore>,
+    /// The lane of new sessions.
     pub(crate) lane: usize,
     pub(crate) registry: Registry<H>,
     pub(crate) addresses: Addresses,
@@ -137,6 +142,10 @@ pub(crate) trait Declared: Send + Sync {
     fn name(&self) -> &str;
     fn index(&self) -> usize;
     fn port(&self) -> &Arc<PortCore>;
+    /// Whose workers run its callbacks.
+    fn turns(&self) -> &Arc<PortCore>;
+    /// The lane of its new sessions.
+    fn lane(&self) -> usize;
     fn events(&self) -> &Events;
     fn sessions(&self) -> usize;
     /// Bytes in all send queues, and how many sessions are above their high-water mark.
@@ -167,6 +176,14 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
 
     fn port(&self) -> &Arc<PortCore> {
         &self.port
+    }
+
+    fn turns(&self) -> &Arc<PortCore> {
+        &self.turns
+    }
+
+    fn lane(&self) -> usize {
+        self.lane
     }
 
     fn events(&self) -> &Events {
@@ -382,7 +399,7 @@ struct Declaration<H> {
     index: usize,
     handler: H,
     options: Options,
-    port: Arc<PortCore>,
+    place: Place,
     addrs: Vec<SocketAddr>,
 }
 
@@ -393,9 +410,10 @@ impl<H: Handler> Declaration<H> {
             index,
             handler,
             options,
-            port,
+            place,
             addrs,
         } = self;
+        let Place { port, turns, lane } = place;
         Network(Arc::new(NetworkCore {
             name,
             index,
@@ -403,7 +421,8 @@ impl<H: Handler> Declaration<H> {
             addresses: Addresses::new(options.sessions_per_ip_max, options.ipv6_prefix_bits),
             options,
             port,
-            lane: 0,
+            turns,
+            lane,
             registry: Registry::new(),
             events: Events::default(),
             stopping: AtomicBool::new(false),

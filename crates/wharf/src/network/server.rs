@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Listener;
 use crate::frame::Framing;
 use crate::handler::Handler;
-use crate::host::{Declaring, Port};
+use crate::host::{Declaring, Pool, Port};
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -114,6 +114,20 @@ macro_rules! common_options {
         /// The port that serves it: give several networks one port and they share its workers.
         pub fn port(mut self, port: &Port) -> Self {
             self.declaring.port = Some(port.clone());
+            self
+        }
+
+        /// The pool that runs its callbacks; the port only hands its sessions over. Default: none,
+        /// the port's workers run them.
+        pub fn pool(mut self, pool: &Pool) -> Self {
+            self.declaring.pool = Some(pool.clone());
+            self
+        }
+
+        /// The lane of its sessions, in the port, or the pool if it has one. A port with several
+        /// lanes needs it named.
+        pub fn lane(mut self, name: &str) -> Self {
+            self.declaring.lane = Some(name.to_owned());
             self
         }
 
@@ -238,13 +252,13 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
         // What is set on the listener is inherited by what it accepts.
         self.options.listen.socket = self.options.socket.clone();
         super::check(&self.declaring.name, &self.options)?;
-        let (name, index, port) = self.declaring.settle()?;
+        let (name, index, place) = self.declaring.settle()?;
         let network = Declaration {
             name,
             index,
             handler: self.handler,
             options: self.options,
-            port,
+            place,
             addrs,
         }
         .resolve();

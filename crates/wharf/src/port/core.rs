@@ -12,7 +12,7 @@ use super::served::Served;
 use super::table::Table;
 use super::timers::Timers;
 use super::worker::TurnCx;
-use crate::sched::{LaneSpec, RunQueue};
+use crate::sched::{Lane, LaneSpec, RunQueue};
 use crate::stats::{Counter, Histogram, NetCounters};
 use crate::time::Time;
 
@@ -27,12 +27,18 @@ pub(crate) struct PortCore {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) table: Table<Arc<dyn Served>>,
     pub(crate) queue: Mutex<RunQueue<Arc<dyn Served>>>,
+    /// Highest first.
+    pub(crate) lanes: Box<[Lane]>,
     timers: Mutex<Timers>,
     /// The earliest deadline: looked at between turns without the lock.
     due: AtomicU64,
     quitting: AtomicBool,
-    /// One a worker, then one for all other threads. Set at start.
+    /// One for each worker there may be, then one for all other threads. Set at start.
     slots: OnceLock<Box<[WorkerSlot]>>,
+    /// Which slots have a worker.
+    taken: Mutex<Vec<bool>>,
+    /// Of a pool: the port that looks after its stuck turns, whose workers are others.
+    guardian: OnceLock<Arc<PortCore>>,
     /// Workers whose threads have not ended.
     pub(crate) alive: AtomicUsize,
     /// Who takes dirty lists from stuck workers, and whether its timer is set.
@@ -92,17 +98,38 @@ impl WorkerSlot {
 }
 
 impl PortCore {
-    /// A port without workers.
-    pub(crate) fn new(name: String, backend: Arc<dyn Backend>, lanes: Vec<LaneSpec>) -> Self {
+    /// A port without workers. No lanes given means one.
+    pub(crate) fn new(name: String, backend: Arc<dyn Backend>, lanes: Vec<Lane>) -> Self {
+        Self::with(name, backend, lanes, RunQueue::new)
+    }
+
+    /// A pool without workers: its backend has no sockets.
+    pub(crate) fn pool(name: String, backend: Arc<dyn Backend>, lanes: Vec<Lane>) -> Self {
+        Self::with(name, backend, lanes, RunQueue::without_kernel)
+    }
+
+    fn with(
+        name: String,
+        backend: Arc<dyn Backend>,
+        mut lanes: Vec<Lane>,
+        queue: fn(Vec<LaneSpec>) -> RunQueue<Arc<dyn Served>>,
+    ) -> Self {
+        if lanes.is_empty() {
+            lanes.push(Lane::new(Lane::DEFAULT));
+        }
+        let specs = lanes.iter().map(Lane::spec).collect();
         Self {
             name,
             backend,
             table: Table::new(),
-            queue: Mutex::new(RunQueue::new(lanes)),
+            queue: Mutex::new(queue(specs)),
+            lanes: lanes.into(),
             timers: Mutex::default(),
             due: AtomicU64::new(Time::NEVER.as_nanos()),
             quitting: AtomicBool::new(false),
             slots: OnceLock::new(),
+            taken: Mutex::default(),
+            guardian: OnceLock::new(),
             alive: AtomicUsize::new(0),
             rescue: OnceLock::new(),
             watching: AtomicBool::new(false),
@@ -110,13 +137,15 @@ impl PortCore {
     }
 
     /// Makes the slots, when the number of networks of the host is known.
-    pub(crate) fn prepare(self: &Arc<Self>, workers: usize, networks: usize) {
+    pub(crate) fn prepare(self: &Arc<Self>, workers_limit: usize, networks: usize) {
         let rescue = Rescue(Arc::downgrade(self));
-        self.table.insert(|token| {
+        self.guardian().table.insert(|token| {
             let _ = self.rescue.set(token);
             Arc::new(rescue)
         });
-        let slots = (0..=workers).map(|_| WorkerSlot::new(networks)).collect();
+        let slots = (0..=workers_limit).map(|_| WorkerSlot::new(networks));
+        let slots = slots.collect();
+        *self.taken.lock() = vec![false; workers_limit];
         // A second call would be a second start, which the host refuses.
         let _ = self.slots.set(slots);
     }
@@ -126,6 +155,36 @@ impl PortCore {
         self.slots.get().map_or(&[], |slots| slots)
     }
 
+    /// Has `port` look after the stuck turns of this pool; the first port that is named stays.
+    pub(crate) fn guard_by(&self, port: &Arc<Self>) {
+        let _ = self.guardian.set(Arc::clone(port));
+    }
+
+    /// Whose workers look after stuck turns.
+    fn guardian(&self) -> &Self {
+        self.guardian.get().map_or(self, |port| port)
+    }
+
+    /// A slot that no worker has.
+    pub(crate) fn take_slot(&self) -> Option<usize> {
+        let mut taken = self.taken.lock();
+        let free = taken.iter().position(|taken| !taken)?;
+        taken[free] = true;
+        Some(free)
+    }
+
+    /// The slot's worker has left it.
+    pub(crate) fn free_slot(&self, index: usize) {
+        if let Some(taken) = self.taken.lock().get_mut(index) {
+            *taken = false;
+        }
+    }
+
+    /// The index of the lane with this name.
+    pub(crate) fn lane_named(&self, name: &str) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.name == name)
+    }
+
     /// The moment, by this port's clock.
     pub(crate) fn now(&self) -> Time {
         self.backend.now()
@@ -133,8 +192,27 @@ impl PortCore {
 
     /// Queues a turn: the caller has just moved the word to queued.
     pub(crate) fn push_turn(&self, item: Arc<dyn Served>, now: Time) {
-        let lane = item.lane();
-        if self.queue.lock().push(lane, item, now) {
+        let wake = {
+            let mut queue = self.queue.lock();
+            // Under the lock, as `relane` changes it under the lock.
+            queue.push(item.lane(), item, now)
+        };
+        if wake {
+            self.backend.wake();
+        }
+    }
+
+    /// Has the turns of `item` run in lane `to` from its next one on: `store` notes the lane and
+    /// returns the one before. If it is queued it moves at once (R7).
+    pub(crate) fn relane(&self, item: *const (), to: usize, store: impl FnOnce() -> usize) {
+        let now = self.now();
+        let wake = {
+            let mut queue = self.queue.lock();
+            let from = store();
+            let is = |queued: &Arc<dyn Served>| Arc::as_ptr(queued).cast::<()>() == item;
+            from != to && queue.relane(from, to, now, is)
+        };
+        if wake {
             self.backend.wake();
         }
     }
@@ -194,13 +272,15 @@ impl PortCore {
     }
 
     /// A worker's dirty list has its first entry: makes sure that a sibling looks if the turn gets
-    /// stuck (R5). With one worker there is no sibling.
+    /// stuck (R5). A port with one worker has no sibling; a pool has its port.
     pub(crate) fn watch_dirty(&self) {
-        if self.slots().len() > 2
+        let guarded = self.slots().len() > 2 || self.guardian.get().is_some();
+        if guarded
             && !self.watching.swap(true, Ordering::AcqRel)
             && let Some(token) = self.rescue.get()
         {
-            self.arm(*token, self.now() + RESCUE_AFTER * 2);
+            let guardian = self.guardian();
+            guardian.arm(*token, self.now() + RESCUE_AFTER * 2);
         }
     }
 
@@ -259,7 +339,9 @@ impl Served for Rescue {
             if stuck {
                 let taken = std::mem::take(&mut *dirty);
                 drop(dirty);
-                taken.into_iter().for_each(|item| port.push_work(item));
+                let guardian = port.guardian();
+                let each = taken.into_iter();
+                each.for_each(|item| guardian.push_work(item));
             } else {
                 waiting |= !dirty.is_empty();
             }

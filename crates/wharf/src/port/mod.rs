@@ -4,7 +4,6 @@
 //! a backend reports into turns, and [`core`], what the workers of one port share.
 
 mod backends;
-#[cfg(target_os = "linux")]
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -14,6 +13,7 @@ pub(crate) mod current;
 mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
+mod parking;
 mod served;
 mod signals;
 #[cfg(feature = "sim")]
@@ -31,6 +31,7 @@ pub(crate) use contract::{Backend, Bits, GATHER_MAX, Token};
 pub use contract::{ListenOptions, SocketOptions};
 #[cfg(feature = "sim")]
 pub(crate) use drive::Supervise;
+pub(crate) use parking::Parking;
 pub(crate) use served::Served;
 pub(crate) use signals::on_stop_signal;
 pub(crate) use socket::Socket;

@@ -12,7 +12,7 @@ use super::core::{PortCore, WorkerSlot};
 use super::current;
 use super::drive::{Drive, Step};
 use super::served::Served;
-use crate::sched::Picked;
+use crate::sched::{Lane, Picked};
 use crate::time::Time;
 
 /// Bytes of a worker's receive buffer: big enough that one recv empties most sockets, small enough
@@ -33,8 +33,10 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) spare: &'a mut Spare,
     /// When the turn began, by the port's clock.
     pub(crate) now: Time,
-    /// The port.
+    /// The port, or the pool.
     pub(crate) port: &'a Arc<PortCore>,
+    /// The lane that the turn runs in.
+    pub(crate) lane: &'a Lane,
     /// This worker's counters.
     pub(crate) slot: &'a WorkerSlot,
     /// The session itself, if its turn ended with something due: the worker queues it when it
@@ -123,6 +125,7 @@ impl Worker {
             spare: &mut self.spare,
             now: began,
             port: &self.port,
+            lane: &self.port.lanes[lane],
             slot,
             again: None,
         };
@@ -202,16 +205,17 @@ impl Drive for Worker {
                 queue.turn_ended(lane);
             }
             if let Some(item) = self.again.take() {
-                let lane = item.lane();
                 // A searcher is here, so nobody is to be woken.
-                let woken = queue.push(lane, item, self.now);
+                let woken = queue.push(item.lane(), item, self.now);
                 debug_assert!(!woken, "the pushing worker searches");
             }
-            if self.port.is_quitting() {
-                queue.leave();
-                (None, true)
+            let quitting = self.port.is_quitting();
+            if quitting || queue.surplus() {
+                // Before it is counted out: who counts on a free slot must find it.
+                self.port.free_slot(self.index);
+                (None, queue.leave() || quitting)
             } else {
-                let (picked, wake) = queue.pick();
+                let (picked, wake) = queue.pick(self.now);
                 (Some(picked), wake)
             }
         };

@@ -2,8 +2,12 @@
 //!
 //! [`lanes`] orders what wants a turn; [`queue`] adds port work and says when to wake a sibling.
 
+mod lane;
 mod lanes;
 mod queue;
+#[cfg(all(test, not(loom)))]
+mod queue_model;
 
+pub use lane::Lane;
 pub(crate) use lanes::LaneSpec;
 pub(crate) use queue::{Picked, RunQueue};

@@ -9,15 +9,19 @@
 //! lock is free: *eligible work and a parked worker imply a searcher or a posted wake.*
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::lanes::{LaneSpec, Lanes};
+use super::lanes::{LaneLook, LaneSpec, Lanes};
 use crate::time::Time;
 
 /// Turns between two looks at the kernel when there is more than one lane (R10).
 const TURNS_PER_HARVEST: usize = 8;
+/// With more than one lane the kernel is asked again before a turn if the last look is older: what
+/// came during a long low turn goes first.
+const HARVEST_AFTER: Duration = Duration::from_micros(50);
 /// Pieces of port work between two turns, or two looks at the kernel: a flood of connections or a
 /// long broadcast must not keep sessions from their turns.
-const WORK_PER_TURN: usize = 8;
+pub(super) const WORK_PER_TURN: usize = 8;
 /// The most reports one harvest takes.
 const HARVEST_MAX: usize = 64;
 
@@ -39,9 +43,16 @@ pub(crate) enum Picked<T> {
 pub(crate) struct RunQueue<T> {
     work: VecDeque<T>,
     lanes: Lanes<T>,
+    /// All workers: parked, searching and in turns.
+    workers: usize,
+    /// As many are wanted; those above leave.
+    wanted: usize,
     parked: usize,
     searching: usize,
     wake_posted: bool,
+    /// Whether there is a kernel queue to look at: a pool has none.
+    kernel: bool,
+    looked_at: Time,
     /// Turns left until the next harvest.
     round: usize,
     /// Pieces of port work since the last turn or harvest.
@@ -56,23 +67,58 @@ impl<T> RunQueue<T> {
         Self {
             work: VecDeque::new(),
             lanes: Lanes::new(lanes),
+            workers: 0,
+            wanted: usize::MAX,
             parked: 0,
             searching: 0,
             wake_posted: false,
+            kernel: true,
+            looked_at: Time::ZERO,
             round: 0,
             work_streak: 0,
             harvested: false,
         }
     }
 
+    /// The same without a kernel queue: for a pool.
+    pub(crate) fn without_kernel(lanes: Vec<LaneSpec>) -> Self {
+        Self {
+            kernel: false,
+            ..Self::new(lanes)
+        }
+    }
+
     /// One more worker, searching.
     pub(crate) fn join(&mut self) {
         self.searching += 1;
+        self.workers += 1;
     }
 
-    /// A searching worker leaves for good.
-    pub(crate) fn leave(&mut self) {
+    /// A searching worker leaves for good. True: the caller posts a wake, for what this one would
+    /// have run, or for the next that is to leave.
+    #[must_use]
+    pub(crate) fn leave(&mut self) -> bool {
         self.searching -= 1;
+        self.workers -= 1;
+        self.wants_wake()
+    }
+
+    /// So many workers are wanted from now on. True: the caller posts a wake, and whoever sees it
+    /// leaves if there are too many.
+    #[must_use]
+    pub(crate) fn resize(&mut self, wanted: usize) -> bool {
+        self.wanted = wanted;
+        self.wants_wake()
+    }
+
+    /// Whether the searching worker that asks is to leave.
+    pub(crate) fn surplus(&self) -> bool {
+        self.workers > self.wanted
+    }
+
+    /// The workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Queues a turn. True: the caller posts a wake.
@@ -80,6 +126,18 @@ impl<T> RunQueue<T> {
     pub(crate) fn push(&mut self, lane: usize, item: T, now: Time) -> bool {
         self.lanes.push(lane, item, now);
         self.wants_wake()
+    }
+
+    /// Moves a queued item from a lane to another, if `is` finds it. True: the caller posts a wake.
+    #[must_use]
+    pub(crate) fn relane(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Time,
+        is: impl FnMut(&T) -> bool,
+    ) -> bool {
+        self.lanes.relane(from, to, now, is) && self.wants_wake()
     }
 
     /// Queues port work. True: the caller posts a wake.
@@ -91,20 +149,22 @@ impl<T> RunQueue<T> {
 
     /// Something to do, somebody parked, and nobody on the way to see it: post one wake.
     fn wants_wake(&mut self) -> bool {
-        let wake =
-            self.has_eligible() && self.parked > 0 && self.searching == 0 && !self.wake_posted;
+        let wake = self.parked > 0
+            && self.searching == 0
+            && !self.wake_posted
+            && (self.has_eligible() || self.surplus());
         self.wake_posted |= wake;
         wake
     }
 
     fn has_eligible(&self) -> bool {
-        !self.work.is_empty() || self.lanes.has_eligible()
+        !self.work.is_empty() || self.lanes.has_eligible(self.workers)
     }
 
     /// What the searching worker does next, and whether it posts a wake first (R1): when it takes
     /// something and leaves something, a parked sibling must come and search.
-    pub(crate) fn pick(&mut self) -> (Picked<T>, bool) {
-        let work_first = self.work_streak < WORK_PER_TURN;
+    pub(crate) fn pick(&mut self, now: Time) -> (Picked<T>, bool) {
+        let work_first = self.work_streak < WORK_PER_TURN || !self.kernel;
         if let Some(item) = self.work.pop_front_if(|_| work_first) {
             self.work_streak += 1;
             // Port work is short and never blocks, but a sibling may help with a long list.
@@ -114,26 +174,34 @@ impl<T> RunQueue<T> {
             return (Picked::Work(item), wake);
         }
         self.work_streak = 0;
-        let turn = self.lanes.has_eligible();
+        let turn = self.lanes.has_eligible(self.workers);
         if !turn && self.work.is_empty() {
             return (self.park(), false);
         }
-        if std::mem::take(&mut self.harvested) {
-            self.round = self.round_len();
-        }
-        if self.round == 0 || !turn {
+        if self.kernel && self.look_first(now, turn) {
             self.harvested = true;
+            self.looked_at = now;
             return (Picked::Poll(HARVEST_MAX), false);
         }
-        match self.lanes.pick() {
+        match self.lanes.pick(now, self.workers) {
             Some((lane, item, queued_at)) => {
-                self.round -= 1;
+                self.round = self.round.saturating_sub(1);
                 self.searching -= 1;
                 let wake = self.wants_wake();
                 (Picked::Turn(lane, item, queued_at), wake)
             }
             None => (self.park(), false),
         }
+    }
+
+    /// Whether the kernel is asked before the next turn.
+    fn look_first(&mut self, now: Time, turn: bool) -> bool {
+        if std::mem::take(&mut self.harvested) {
+            self.round = self.round_len();
+            self.looked_at = now;
+        }
+        let stale = self.lanes.count() > 1 && now.since(self.looked_at) >= HARVEST_AFTER;
+        self.round == 0 || !turn || stale
     }
 
     fn park(&mut self) -> Picked<T> {
@@ -178,230 +246,13 @@ impl<T> RunQueue<T> {
         self.lanes.queued()
     }
 
+    /// How a lane stands.
+    pub(crate) fn look(&self, lane: usize) -> LaneLook {
+        self.lanes.look(lane)
+    }
+
     /// Takes all that is queued, when the port has stopped.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         self.work.drain(..).chain(self.lanes.drain()).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What a worker is doing.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    enum Doing {
-        Searching,
-        /// Told to look at the kernel; it still searches.
-        Polling,
-        Parked,
-        Turn(usize),
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Push(usize),
-        Work,
-        /// A worker goes on: picks, harvests, or ends its turn, which perhaps wants another.
-        Step(usize, bool),
-    }
-
-    const LANES: [usize; 3] = [usize::MAX, 2, 1];
-    const WORKERS: usize = 3;
-
-    fn ops() -> impl Strategy<Value = Vec<Op>> {
-        let op = prop_oneof![
-            2 => (0..LANES.len()).prop_map(Op::Push),
-            1 => Just(Op::Work),
-            5 => (0..WORKERS, any::<bool>()).prop_map(|(w, again)| Op::Step(w, again)),
-        ];
-        prop::collection::vec(op, 1..200)
-    }
-
-    /// Three workers, and the run queue as plain lists of numbers.
-    struct Plain {
-        queue: RunQueue<u32>,
-        workers: [Doing; WORKERS],
-        /// A wake is in the kernel, and nobody has harvested it.
-        posted: bool,
-        lanes: [VecDeque<u32>; LANES.len()],
-        work: VecDeque<u32>,
-        next: u32,
-        done: HashSet<u32>,
-        streak: usize,
-    }
-
-    impl Plain {
-        fn new() -> Self {
-            let specs = LANES.map(|workers_max| LaneSpec { workers_max });
-            let mut queue = RunQueue::new(specs.to_vec());
-            (0..WORKERS).for_each(|_| queue.join());
-            Self {
-                queue,
-                workers: [Doing::Searching; WORKERS],
-                posted: false,
-                lanes: Default::default(),
-                work: VecDeque::new(),
-                next: 0,
-                done: HashSet::new(),
-                streak: 0,
-            }
-        }
-
-        fn count(&self, what: impl Fn(Doing) -> bool) -> usize {
-            self.workers.iter().filter(|doing| what(**doing)).count()
-        }
-
-        fn eligible(&self, lane: usize) -> bool {
-            let running = self.count(|doing| doing == Doing::Turn(lane));
-            !self.lanes[lane].is_empty() && running < LANES[lane]
-        }
-
-        fn best_lane(&self) -> Option<usize> {
-            (0..LANES.len()).find(|&lane| self.eligible(lane))
-        }
-
-        fn wake(&mut self, wake: bool) {
-            assert!(!(wake && self.posted), "wakes do not pile up (R2)");
-            self.posted |= wake;
-        }
-
-        fn push(&mut self, lane: Option<usize>) -> bool {
-            self.next += 1;
-            let wake = match lane {
-                Some(lane) => {
-                    self.lanes[lane].push_back(self.next);
-                    self.queue.push(lane, self.next, Time::ZERO)
-                }
-                None => {
-                    self.work.push_back(self.next);
-                    self.queue.push_work(self.next)
-                }
-            };
-            self.wake(wake);
-            wake
-        }
-
-        fn step(&mut self, worker: usize, again: bool) {
-            match self.workers[worker] {
-                Doing::Searching => self.pick(worker),
-                Doing::Polling => {
-                    self.workers[worker] = Doing::Searching;
-                    self.harvest();
-                }
-                Doing::Parked => {
-                    // A wake of its own, or a report of the kernel's.
-                    self.workers[worker] = Doing::Searching;
-                    self.queue.unpark();
-                    self.harvest();
-                }
-                Doing::Turn(lane) => {
-                    self.workers[worker] = Doing::Searching;
-                    self.queue.turn_ended(lane);
-                    if again {
-                        assert!(!self.push(Some(lane)), "nobody is woken for it");
-                    }
-                    self.pick(worker);
-                }
-            }
-        }
-
-        fn harvest(&mut self) {
-            self.streak = 0;
-            if std::mem::take(&mut self.posted) {
-                self.queue.woken();
-            }
-        }
-
-        fn pick(&mut self, worker: usize) {
-            let best = self.best_lane();
-            let (picked, wake) = self.queue.pick();
-            self.workers[worker] = match picked {
-                Picked::Work(item) => {
-                    assert_eq!(self.work.pop_front(), Some(item), "in order");
-                    self.done.insert(item);
-                    self.streak += 1;
-                    assert!(self.streak <= WORK_PER_TURN, "a streak lets others in");
-                    Doing::Searching
-                }
-                Picked::Turn(lane, item, _) => {
-                    assert_eq!(Some(lane), best, "the highest lane below its cap");
-                    assert_eq!(self.lanes[lane].pop_front(), Some(item), "in order");
-                    self.done.insert(item);
-                    self.streak = 0;
-                    Doing::Turn(lane)
-                }
-                Picked::Poll(max) => {
-                    assert!(max > 0 && (best.is_some() || !self.work.is_empty()));
-                    // Work is held back for this one look, whoever picks next.
-                    self.streak = 0;
-                    Doing::Polling
-                }
-                Picked::Park(max) => {
-                    assert!(best.is_none() && self.work.is_empty(), "it had work");
-                    assert!(max > 0);
-                    Doing::Parked
-                }
-            };
-            self.wake(wake);
-        }
-
-        /// The invariant of the module's documentation.
-        fn check(&self) {
-            let searching = self.count(|d| matches!(d, Doing::Searching | Doing::Polling));
-            let parked = self.count(|d| d == Doing::Parked);
-            let work = self.best_lane().is_some() || !self.work.is_empty();
-            assert!(
-                !(work && parked > 0) || searching > 0 || self.posted,
-                "nobody comes for it: {:?}",
-                self.workers
-            );
-            let queued: usize = self.lanes.iter().map(VecDeque::len).sum();
-            assert_eq!(self.queue.queued(), queued);
-        }
-
-        /// Worker 0 alone goes on, woken by wakes alone; the others are stuck where they are.
-        fn finish(&mut self) {
-            for _ in 0..10_000 {
-                if self.workers[0] == Doing::Parked && !self.posted {
-                    break;
-                }
-                self.step(0, false);
-                self.check();
-            }
-            let stuck = |lane: &usize| {
-                let others = self.workers[1..].iter();
-                others.filter(|doing| **doing == Doing::Turn(*lane)).count()
-            };
-            // Others that search, or were woken, are not stuck: they come for it.
-            let awake = self.count(|d| matches!(d, Doing::Searching | Doing::Polling)) > 0;
-            let open = (0..LANES.len()).filter(|lane| stuck(lane) < LANES[*lane]);
-            let left: usize = open.map(|lane| self.lanes[lane].len()).sum();
-            assert!(awake || left + self.work.len() == 0, "lost: {left} turns");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(ops in ops()) {
-            let mut plain = Plain::new();
-            for op in ops {
-                match op {
-                    Op::Push(lane) => drop(plain.push(Some(lane))),
-                    Op::Work => drop(plain.push(None)),
-                    Op::Step(worker, again) => plain.step(worker, again),
-                }
-                plain.check();
-            }
-            plain.finish();
-            let left: HashSet<u32> = plain.queue.drain().into_iter().collect();
-            let all: HashSet<u32> = (1..=plain.next).collect();
-            prop_assert!(left.is_disjoint(&plain.done));
-            prop_assert_eq!(&left | &plain.done, all, "each item once");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use super::deadlines::Deadlines;
 use super::queue::{CloseHow, Entry, SendQueue};
 use super::word::{self, Word};
 use super::{Job, SessionId};
-use crate::error::CloseReason;
+use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::handler::Handler;
 use crate::network::{Link, NetworkCore};
 use crate::port::{Served, Socket, Token};
@@ -27,6 +27,8 @@ pub(crate) struct SessionCore<H: Handler> {
     /// The client link that this connection serves.
     pub(crate) link: Option<Arc<Link<H>>>,
     pub(crate) word: Word,
+    /// Where its turns queue; changed under the run queue's lock.
+    pub(crate) lane: AtomicU8,
     pub(crate) turn: Mutex<TurnState<H::State>>,
     pub(crate) flush: Mutex<FlushState>,
     pub(crate) out: Mutex<SendQueue>,
@@ -122,6 +124,8 @@ impl<H: Handler> SessionCore<H> {
         phase: Phase,
     ) -> Self {
         let socket = Arc::new(socket);
+        // There are at most 64.
+        let lane = u8::try_from(net.lane).unwrap_or(u8::MAX);
         let bits = match phase {
             Phase::Connecting => word::CONNECTING,
             _ => word::START | word::WRITABLE,
@@ -132,6 +136,7 @@ impl<H: Handler> SessionCore<H> {
             net,
             link,
             word: Word::new(bits),
+            lane: AtomicU8::new(lane),
             turn: Mutex::new(TurnState {
                 phase,
                 socket: Some(Arc::clone(&socket)),
@@ -171,12 +176,34 @@ impl<H: Handler> SessionCore<H> {
     /// Reasons appear: queues a turn if they make one due.
     pub(crate) fn raise(self: &Arc<Self>, reasons: u32, now: Time) {
         if self.word.raise(reasons) {
-            self.net.port.push_turn(self.as_served(), now);
+            self.net.turns.push_turn(self.as_served(), now);
         }
     }
 
     pub(crate) fn as_served(self: &Arc<Self>) -> Arc<dyn Served> {
         Arc::<Self>::clone(self)
+    }
+
+    /// Has its turns run in this lane of its port or pool, from the next one on (R7).
+    pub(crate) fn set_lane(self: &Arc<Self>, name: &str) -> Result<()> {
+        let turns = &self.net.turns;
+        let Some(lane) = turns.lane_named(name) else {
+            let names: Vec<_> = turns.lanes.iter().map(|lane| &*lane.name).collect();
+            let message = format!(
+                "session {} of network \"{}\": \"{}\" has no lane \"{name}\"; it has {}",
+                self.id,
+                self.net.name,
+                turns.name,
+                names.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        };
+        let to = u8::try_from(lane).unwrap_or(u8::MAX);
+        let item = Arc::as_ptr(self).cast::<()>();
+        turns.relane(item, lane, || {
+            usize::from(self.lane.swap(to, Ordering::Relaxed))
+        });
+        Ok(())
     }
 
     /// Asks for the close; only the owner, in its turn, carries it out (R8).
@@ -224,9 +251,8 @@ impl<H: Handler> SessionCore<H> {
             }
         };
         if resumed {
-            self.net
-                .port
-                .push_turn(self.as_served(), self.net.port.now());
+            let now = self.net.port.now();
+            self.net.turns.push_turn(self.as_served(), now);
         }
     }
 

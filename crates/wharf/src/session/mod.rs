@@ -253,6 +253,23 @@ impl<H: Handler> Session<H> {
         self.0.post(Box::new(job))
     }
 
+    /// The lane that its turns run in.
+    #[must_use]
+    pub fn lane(&self) -> &str {
+        let lane = usize::from(self.0.lane.load(Ordering::Relaxed));
+        &self.0.net.turns.lanes[lane].name
+    }
+
+    /// Re-classes the session: from its next turn on it runs in this lane of its port or pool. If
+    /// it waits for a turn it moves at once, to the back of the new lane; a turn that runs keeps
+    /// its place. From any thread: after a login, say.
+    ///
+    /// # Errors
+    /// A lane that its port or pool does not have.
+    pub fn set_lane(&self, name: &str) -> crate::error::Result<()> {
+        self.0.set_lane(name)
+    }
+
     /// Stops reading from this session until the guard is dropped: for a login that waits for a
     /// database. Frames already received wait too; TCP holds back the peer.
     #[must_use = "reading resumes when the guard is dropped"]

@@ -6,4 +6,4 @@ mod snapshot;
 pub use counters::Durations;
 pub(crate) use counters::{Counter, Histogram, NetCounters};
 pub(crate) use snapshot::snapshot;
-pub use snapshot::{HostSnapshot, NetworkSnapshot, PortSnapshot, WorkerSnapshot};
+pub use snapshot::{HostSnapshot, LaneSnapshot, NetworkSnapshot, PortSnapshot, WorkerSnapshot};

@@ -16,11 +16,31 @@ use crate::port::{PortCore, WorkerSlot};
 pub struct HostSnapshot {
     /// In the order of declaration.
     pub ports: Vec<PortSnapshot>,
+    /// The pools, in the order of declaration.
+    pub pools: Vec<PortSnapshot>,
     /// In the order of declaration.
     pub networks: Vec<NetworkSnapshot>,
 }
 
-/// What a port has done.
+/// What a lane of a port or pool has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneSnapshot {
+    /// Its name.
+    pub name: String,
+    /// The most workers it may hold; `None` for no cap.
+    pub workers_max: Option<usize>,
+    /// Sessions, strands and jobs that wait for a turn now.
+    pub queued: usize,
+    /// Workers that run its turns now.
+    pub running: usize,
+    /// The most workers that ran its turns at once so far: never above the cap (G6).
+    pub running_peak: usize,
+    /// Turns begun.
+    pub turns: u64,
+}
+
+/// What a port or pool has done.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PortSnapshot {
@@ -28,8 +48,10 @@ pub struct PortSnapshot {
     pub name: String,
     /// Its backend.
     pub backend: &'static str,
-    /// Its workers.
+    /// Its workers, and the places of those it may still get.
     pub workers: Vec<WorkerSnapshot>,
+    /// Its lanes, highest first.
+    pub lanes: Vec<LaneSnapshot>,
     /// Sessions that wait for a turn now.
     pub queued: usize,
     /// Late reports of sockets closed since (G7): told by their generation, and ignored.
@@ -64,6 +86,10 @@ pub struct NetworkSnapshot {
     pub name: String,
     /// The port that serves it.
     pub port: String,
+    /// The pool that runs its callbacks, if it is not the port.
+    pub pool: Option<String>,
+    /// The lane of its new sessions.
+    pub lane: String,
     /// Whether it listens.
     pub is_server: bool,
     /// Where a server listens.
@@ -167,10 +193,12 @@ impl HostSnapshot {
 /// Reads everything.
 pub(crate) fn snapshot<'a>(
     ports: impl Iterator<Item = &'a PortCore>,
+    pools: impl Iterator<Item = &'a PortCore>,
     networks: &[Arc<dyn Declared>],
 ) -> HostSnapshot {
     HostSnapshot {
         ports: ports.map(of_port).collect(),
+        pools: pools.map(of_port).collect(),
         networks: networks
             .iter()
             .map(|network| of_network(&**network))
@@ -181,11 +209,24 @@ pub(crate) fn snapshot<'a>(
 fn of_port(port: &PortCore) -> PortSnapshot {
     let slots = port.slots();
     let workers = slots.len().saturating_sub(1);
+    let queue = port.queue.lock();
+    let lanes = port.lanes.iter().enumerate().map(|(index, lane)| {
+        let look = queue.look(index);
+        LaneSnapshot {
+            name: lane.name.clone(),
+            workers_max: lane.workers_max,
+            queued: look.queued,
+            running: look.running,
+            running_peak: look.running_peak,
+            turns: look.turns,
+        }
+    });
     PortSnapshot {
         name: port.name.clone(),
         backend: port.backend.name(),
         workers: slots[..workers].iter().map(of_worker).collect(),
-        queued: port.queue.lock().queued(),
+        lanes: lanes.collect(),
+        queued: queue.queued(),
         stale_reports: port.table.stale_reports(),
     }
 }
@@ -212,6 +253,8 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
     let mut snapshot = NetworkSnapshot {
         name: network.name().to_owned(),
         port: network.port().name.clone(),
+        pool: (!Arc::ptr_eq(network.port(), network.turns())).then(|| network.turns().name.clone()),
+        lane: network.turns().lanes[network.lane()].name.clone(),
         is_server: network.is_server(),
         listens_on: network.listens_on(),
         sessions: network.sessions(),
@@ -245,7 +288,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         ..NetworkSnapshot::default()
     };
     for counters in network
-        .port()
+        .turns()
         .slots()
         .iter()
         .filter_map(|s| s.net_if_any(network.index()))

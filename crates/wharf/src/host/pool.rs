@@ -1,0 +1,99 @@
+//! Pools as users declare and hold them.
+
+use std::sync::Arc;
+
+use super::crew::{Crew, CrewOptions, crew_handle, crew_options};
+use super::{Engine, Shared};
+use crate::error::{Error, ErrorKind, Result};
+use crate::port::{Parking, PortCore};
+use crate::sched::Lane;
+
+/// Threads that serve turns and jobs but own no kernel queue. A network with a pool is accepted and
+/// watched by its port, whose workers only hand its sessions over; reading, decoding and callbacks
+/// happen on the pool's threads. Cheap to clone; any number of networks may share one.
+///
+/// ```
+/// # use wharf::{Frame, Handler, Host, Refuse, Session};
+/// # struct Game;
+/// # impl Handler for Game {
+/// #     type State = ();
+/// #     fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> { Ok(()) }
+/// #     fn on_frame(&self, _: &Session<Self>, _: &mut (), _: Frame<'_>) -> wharf::Result<()> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// let mut host = Host::new();
+/// let front = host.port("front").workers(1).build()?;
+/// let high = host.pool("high").workers(4).build()?;
+/// host.server("game", Game).port(&front).pool(&high).listen("127.0.0.1:0")?;
+/// # Ok::<(), wharf::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    pub(crate) shared: Arc<Crew>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.name())
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    crew_handle!();
+}
+
+/// Declares a pool; [`Self::build`] ends it.
+#[must_use = "the pool is declared by .build()"]
+#[derive(Debug)]
+pub struct PoolBuilder<'a> {
+    host: &'a Arc<Shared>,
+    name: String,
+    options: CrewOptions,
+}
+
+impl<'a> PoolBuilder<'a> {
+    pub(super) fn new(host: &'a Arc<Shared>, name: &str) -> Self {
+        Self {
+            host,
+            name: name.to_owned(),
+            options: CrewOptions::default(),
+        }
+    }
+
+    crew_options!();
+
+    /// Ends the declaration; its workers start with the host.
+    ///
+    /// # Errors
+    /// A name that is taken or empty, no workers, lanes that can't work.
+    pub fn build(self) -> Result<Pool> {
+        let Self {
+            host,
+            name,
+            mut options,
+        } = self;
+        if name.is_empty() {
+            let message = "a pool has an empty name: threads and counters are named by it";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let workers = options.check(&format!("pool \"{name}\""))?;
+        let mut inner = host.inner.lock();
+        super::declare::require_free(&inner, "pool", &name)?;
+        let backend = match &host.engine {
+            Engine::Threads => Arc::new(Parking::default()),
+            #[cfg(feature = "sim")]
+            Engine::Sim(sim) => sim.backend(),
+        };
+        let lanes = std::mem::take(&mut options.lanes);
+        let core = Arc::new(PortCore::pool(name, backend, lanes));
+        let pool = Pool {
+            shared: Arc::new(Crew::new(core, workers, options, host)),
+        };
+        inner.pools.push(pool.clone());
+        Ok(pool)
+    }
+}

@@ -1,0 +1,353 @@
+//! The run queue against plain lists: any lanes, any order of pushes, turns, moves and resizes.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::lanes::LaneSpec;
+use super::queue::{Picked, RunQueue, WORK_PER_TURN};
+use crate::time::Time;
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Searching,
+    /// Told to look at the kernel; it still searches.
+    Polling,
+    Parked,
+    Turn(usize),
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Push(usize),
+    Work,
+    /// A worker goes on: picks, harvests, or ends its turn, which perhaps wants another.
+    Step(usize, bool),
+    /// So many microseconds pass.
+    Pass(u64),
+    /// The so-manieth queued item moves to that lane.
+    Move(usize, usize),
+    /// So many workers are wanted.
+    Resize(usize),
+}
+
+const WORKERS: usize = 4;
+
+fn ops(lanes: usize) -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        4 => (0..lanes).prop_map(Op::Push),
+        2 => Just(Op::Work),
+        10 => (0..WORKERS, any::<bool>()).prop_map(|(w, again)| Op::Step(w, again)),
+        2 => (0..200u64).prop_map(Op::Pass),
+        1 => (0..8usize, 0..lanes).prop_map(|(nth, lane)| Op::Move(nth, lane)),
+        1 => (1..=WORKERS).prop_map(Op::Resize),
+    ];
+    prop::collection::vec(op, 1..200)
+}
+
+/// Lanes whose promises one worker can keep, so that every size is allowed.
+fn specs() -> impl Strategy<Value = Vec<LaneSpec>> {
+    let cap = prop_oneof![Just(usize::MAX), 1..4usize];
+    let starve = prop::option::of(1..300u64);
+    let lane = (cap, starve).prop_map(|(workers_max, starve)| LaneSpec {
+        starve_after: starve.map(Duration::from_micros),
+        ..LaneSpec::capped(workers_max)
+    });
+    (
+        prop::collection::vec(lane, 1..4),
+        prop::option::of(0..3usize),
+    )
+        .prop_map(|(mut lanes, kept)| {
+            if let Some(lane) = kept.and_then(|index| lanes.get_mut(index)) {
+                lane.workers_min = 1;
+            }
+            lanes
+        })
+}
+
+/// A few workers, and the run queue as plain lists of numbers.
+struct Plain {
+    specs: Vec<LaneSpec>,
+    kernel: bool,
+    queue: RunQueue<u32>,
+    workers: [Doing; WORKERS],
+    wanted: usize,
+    /// A wake is in the kernel, and nobody has harvested it.
+    posted: bool,
+    lanes: Vec<VecDeque<u32>>,
+    /// Since when each lane has waited for a turn.
+    since: Vec<Time>,
+    work: VecDeque<u32>,
+    next: u32,
+    done: HashSet<u32>,
+    streak: usize,
+    now: Time,
+}
+
+impl Plain {
+    fn new(specs: Vec<LaneSpec>, kernel: bool) -> Self {
+        let mut queue = if kernel {
+            RunQueue::new(specs.clone())
+        } else {
+            RunQueue::without_kernel(specs.clone())
+        };
+        (0..WORKERS).for_each(|_| queue.join());
+        Self {
+            queue,
+            kernel,
+            workers: [Doing::Searching; WORKERS],
+            wanted: WORKERS,
+            posted: false,
+            lanes: vec![VecDeque::new(); specs.len()],
+            since: vec![Time::ZERO; specs.len()],
+            specs,
+            work: VecDeque::new(),
+            next: 0,
+            done: HashSet::new(),
+            streak: 0,
+            now: Time::ZERO,
+        }
+    }
+
+    fn count(&self, what: impl Fn(Doing) -> bool) -> usize {
+        self.workers.iter().filter(|doing| what(**doing)).count()
+    }
+
+    fn running(&self, lane: usize) -> usize {
+        self.count(|doing| doing == Doing::Turn(lane))
+    }
+
+    fn eligible(&self, lane: usize) -> bool {
+        let spec = &self.specs[lane];
+        if self.lanes[lane].is_empty() || self.running(lane) >= spec.workers_max {
+            return false;
+        }
+        // With this turn begun, do the others still find what they were promised?
+        let free = self.count(|doing| !matches!(doing, Doing::Turn(_) | Doing::Gone));
+        let others = (0..self.specs.len()).filter(|&other| other != lane);
+        let promised: usize = others
+            .map(|other| {
+                self.specs[other]
+                    .workers_min
+                    .saturating_sub(self.running(other))
+            })
+            .sum();
+        free > promised
+    }
+
+    fn best_lane(&self) -> Option<usize> {
+        let mut eligible: Vec<_> = (0..self.specs.len())
+            .filter(|&l| self.eligible(l))
+            .collect();
+        let starved = eligible.iter().copied().filter(|&lane| {
+            let after = self.specs[lane].starve_after;
+            after.is_some_and(|after| self.now.since(self.since[lane]) >= after)
+        });
+        let longest = starved.min_by_key(|&lane| self.since[lane]);
+        longest.or_else(|| (!eligible.is_empty()).then(|| eligible.remove(0)))
+    }
+
+    fn wake(&mut self, wake: bool) {
+        assert!(!(wake && self.posted), "wakes do not pile up (R2)");
+        self.posted |= wake;
+    }
+
+    fn enqueue(&mut self, lane: usize, item: u32) {
+        if self.lanes[lane].is_empty() {
+            self.since[lane] = self.now;
+        }
+        self.lanes[lane].push_back(item);
+    }
+
+    fn push(&mut self, lane: Option<usize>) -> bool {
+        self.next += 1;
+        let wake = match lane {
+            Some(lane) => {
+                self.enqueue(lane, self.next);
+                self.queue.push(lane, self.next, self.now)
+            }
+            None => {
+                self.work.push_back(self.next);
+                self.queue.push_work(self.next)
+            }
+        };
+        self.wake(wake);
+        wake
+    }
+
+    fn relane(&mut self, nth: usize, to: usize) {
+        let all = (0..self.lanes.len()).flat_map(|l| self.lanes[l].iter().map(move |&i| (l, i)));
+        let Some((from, item)) = all.clone().nth(nth % all.count().max(1)) else {
+            assert!(
+                !self.queue.relane(0, to, self.now, |_| true),
+                "nothing is queued"
+            );
+            return;
+        };
+        self.lanes[from].retain(|&queued| queued != item);
+        self.enqueue(to, item);
+        let wake = self
+            .queue
+            .relane(from, to, self.now, |&queued| queued == item);
+        self.wake(wake);
+    }
+
+    fn step(&mut self, worker: usize, again: bool) {
+        match self.workers[worker] {
+            Doing::Gone => {}
+            Doing::Searching => self.pick(worker),
+            Doing::Polling => {
+                self.workers[worker] = Doing::Searching;
+                self.harvest();
+            }
+            Doing::Parked => {
+                // A wake of its own, or a report of the kernel's.
+                self.workers[worker] = Doing::Searching;
+                self.queue.unpark();
+                self.harvest();
+            }
+            Doing::Turn(lane) => {
+                self.workers[worker] = Doing::Searching;
+                self.queue.turn_ended(lane);
+                if again {
+                    assert!(!self.push(Some(lane)), "nobody is woken for it");
+                }
+                self.pick(worker);
+            }
+        }
+    }
+
+    fn harvest(&mut self) {
+        self.streak = 0;
+        if std::mem::take(&mut self.posted) {
+            self.queue.woken();
+        }
+    }
+
+    fn pick(&mut self, worker: usize) {
+        if self.queue.surplus() {
+            self.workers[worker] = Doing::Gone;
+            let wake = self.queue.leave();
+            return self.wake(wake);
+        }
+        let best = self.best_lane();
+        let (picked, wake) = self.queue.pick(self.now);
+        self.workers[worker] = match picked {
+            Picked::Work(item) => {
+                assert_eq!(self.work.pop_front(), Some(item), "in order");
+                self.done.insert(item);
+                self.streak += 1;
+                let most = if self.kernel {
+                    WORK_PER_TURN
+                } else {
+                    usize::MAX
+                };
+                assert!(self.streak <= most, "a streak lets others in");
+                Doing::Searching
+            }
+            Picked::Turn(lane, item, _) => {
+                assert_eq!(Some(lane), best, "the lane whose turn it is");
+                assert_eq!(self.lanes[lane].pop_front(), Some(item), "in order");
+                self.since[lane] = self.now;
+                self.done.insert(item);
+                self.streak = 0;
+                Doing::Turn(lane)
+            }
+            Picked::Poll(max) => {
+                assert!(self.kernel, "a pool has nothing to look at");
+                assert!(max > 0 && (best.is_some() || !self.work.is_empty()));
+                // Work is held back for this one look, whoever picks next.
+                self.streak = 0;
+                Doing::Polling
+            }
+            Picked::Park(max) => {
+                assert!(best.is_none() && self.work.is_empty(), "it had work");
+                assert!(max > 0);
+                Doing::Parked
+            }
+        };
+        self.wake(wake);
+    }
+
+    /// The invariant of the run queue's documentation, and the caps.
+    fn check(&self) {
+        let searching = self.count(|d| matches!(d, Doing::Searching | Doing::Polling));
+        let parked = self.count(|d| d == Doing::Parked);
+        let here = self.count(|d| d != Doing::Gone);
+        assert_eq!(self.queue.workers(), here);
+        let work = self.best_lane().is_some() || !self.work.is_empty() || here > self.wanted;
+        assert!(
+            !(work && parked > 0) || searching > 0 || self.posted,
+            "nobody comes for it: {:?}",
+            self.workers
+        );
+        for (lane, spec) in self.specs.iter().enumerate() {
+            let look = self.queue.look(lane);
+            let (queued, running) = (self.lanes[lane].len(), self.running(lane));
+            assert_eq!((look.queued, look.running), (queued, running));
+            assert!(
+                look.running_peak <= spec.workers_max,
+                "lane {lane} was above its cap"
+            );
+        }
+        let queued: usize = self.lanes.iter().map(VecDeque::len).sum();
+        assert_eq!(self.queue.queued(), queued);
+    }
+
+    /// Worker 0 alone goes on, woken by wakes alone; the others are stuck where they are.
+    fn finish(&mut self) {
+        for _ in 0..10_000 {
+            if self.workers[0] == Doing::Gone || self.workers[0] == Doing::Parked && !self.posted {
+                break;
+            }
+            self.step(0, false);
+            self.check();
+        }
+        // Others that search, or were woken, are not stuck: they come for it.
+        let awake = self.count(|d| matches!(d, Doing::Searching | Doing::Polling)) > 0;
+        let there = self.count(|d| d == Doing::Parked) > 0;
+        let left = self.best_lane().is_some() || !self.work.is_empty();
+        assert!(
+            awake || self.posted || !there || !left,
+            "lost: {:?}",
+            self.lanes
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(
+        (specs, ops) in specs().prop_flat_map(|specs| {
+            let lanes = specs.len();
+            (Just(specs), ops(lanes))
+        }),
+        kernel in any::<bool>(),
+    ) {
+        let mut plain = Plain::new(specs, kernel);
+        for op in ops {
+            match op {
+                Op::Push(lane) => drop(plain.push(Some(lane))),
+                Op::Work => drop(plain.push(None)),
+                Op::Step(worker, again) => plain.step(worker, again),
+                Op::Pass(micros) => plain.now = plain.now + Duration::from_micros(micros),
+                Op::Move(nth, to) => plain.relane(nth, to),
+                Op::Resize(wanted) => {
+                    // Growing is done by whoever adds workers.
+                    plain.wanted = wanted.min(plain.wanted);
+                    let wake = plain.queue.resize(plain.wanted);
+                    plain.wake(wake);
+                }
+            }
+            plain.check();
+        }
+        plain.finish();
+        let left: HashSet<u32> = plain.queue.drain().into_iter().collect();
+        let all: HashSet<u32> = (1..=plain.next).collect();
+        prop_assert!(left.is_disjoint(&plain.done));
+        prop_assert_eq!(&left | &plain.done, all, "each item once");
+    }
+}
