@@ -43,20 +43,23 @@ impl<H: Handler> NetworkCore<H> {
 }
 
 impl<H: Handler> SessionCore<H> {
-    /// A turn while connecting: the connect ended, took too long, or is no longer wanted.
+    /// A turn while connecting: the connect ended, took too long, or is no longer wanted; false if
+    /// it goes on.
     pub(super) fn connect_ended(
         self: &Arc<Self>,
         turn: &mut Turning<'_, H>,
         had: u32,
         cx: &TurnCx<'_>,
-    ) {
+    ) -> bool {
         if self.word.has(word::SHUT) {
             // Nothing to flush and nobody to part from: a stop must not wait for a host that does
             // not answer.
             self.close(CloseHow::Abort, CloseReason::Shutdown);
-            return;
+            return true;
         }
-        let Some(socket) = &turn.socket else { return };
+        let Some(socket) = &turn.socket else {
+            return false;
+        };
         // Before the look, not after it: the edge of the end may come in between.
         self.word.take(word::WRITABLE);
         let error = match self.net.port.backend.connect_result(socket) {
@@ -67,12 +70,12 @@ impl<H: Handler> SessionCore<H> {
                 let handshake = self.net.options.timeouts.handshake;
                 self.deadlines
                     .handshake_by(handshake.map(|timeout| cx.now + timeout));
-                return;
+                return true;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if had & word::TIMER == 0 {
                     // Reported too early: the edge of its end is still to come.
-                    return;
+                    return false;
                 }
                 io::ErrorKind::TimedOut.into()
             }
@@ -82,5 +85,6 @@ impl<H: Handler> SessionCore<H> {
             link.connect_failed(self.peer, &error);
         }
         self.close(CloseHow::Abort, CloseReason::Io(error.kind()));
+        true
     }
 }

@@ -139,8 +139,10 @@ impl<H: Handler> Served for SessionCore<H> {
 impl<H: Handler> SessionCore<H> {
     fn serve(self: &Arc<Self>, session: &Session<H>, mut had: u32, cx: &mut TurnCx<'_>) {
         let mut turn = self.turn.lock();
-        if turn.phase == Phase::Connecting {
-            self.connect_ended(&mut turn, had, cx);
+        if turn.phase == Phase::Connecting && !self.connect_ended(&mut turn, had, cx) {
+            // A close that came during the look has a turn of its own: it finds a connect to break
+            // off, and no connection to say goodbye to.
+            return;
         }
         if turn.phase == Phase::Preamble {
             self.recv_preamble(&mut turn, cx);

@@ -63,3 +63,28 @@ fn a_close_does_not_wait_for_a_connect() {
         assert_eq!(session.seen.freed.load(SeqCst), 1);
     });
 }
+
+/// A close in the middle of a look at a connect that goes on: it breaks off the connect, and does
+/// not begin the goodbye of a connection that is none. That one could not end: the word of a
+/// connect hides what can be read, and takes its end for something to serve, over and over.
+#[test]
+fn a_stop_amid_a_look_at_a_connect_spins_no_worker() {
+    check(3, || {
+        let session = connecting();
+        let other = Arc::clone(&session);
+        let closer = thread::spawn(move || {
+            other.close(CloseHow::Graceful);
+            other.work();
+        });
+        session.ready(Bits::WRITE);
+        session.work();
+        closer.join().unwrap();
+        session.settle();
+        session.ready(session.kernel.establish());
+        session.settle();
+        session
+            .turn
+            .with(|turn| assert_eq!(turn.phase, Phase::Closed));
+        assert_eq!(session.seen.freed.load(SeqCst), 1);
+    });
+}

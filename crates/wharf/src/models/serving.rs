@@ -66,8 +66,8 @@ impl Session {
 
     /// `serve`.
     fn serve(&self, turn: &mut Turn, had: u32) {
-        if turn.phase == Phase::Connecting {
-            self.connect_ended(turn);
+        if turn.phase == Phase::Connecting && !self.connect_ended(turn) {
+            return;
         }
         if turn.phase == Phase::Open {
             if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
@@ -87,18 +87,19 @@ impl Session {
     // flow/connect.rs
 
     /// `connect_ended`, before the connect takes too long.
-    fn connect_ended(&self, turn: &mut Turn) {
+    fn connect_ended(&self, turn: &mut Turn) -> bool {
         if self.word.has(word::SHUT) {
-            self.word.take(word::CONNECTING);
-            self.word.mark(word::ABORTED);
-            return;
+            self.close(CloseHow::Abort);
+            return true;
         }
         self.word.take(word::WRITABLE);
-        if self.kernel.is_established() {
-            self.word.mark(word::WRITABLE);
-            self.word.take(word::CONNECTING);
-            turn.phase = Phase::Open;
+        if !self.kernel.is_established() {
+            return false;
         }
+        self.word.mark(word::WRITABLE);
+        self.word.take(word::CONNECTING);
+        turn.phase = Phase::Open;
+        true
     }
 
     // flow/recv.rs and flow/decode.rs
