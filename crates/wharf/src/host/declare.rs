@@ -188,11 +188,14 @@ pub(super) fn require_free(inner: &Inner, what: &str, name: &str) -> Result<()> 
     require_declaring(inner, &format!("{what} \"{name}\""))?;
     let port = inner.ports.iter().any(|port| port.name() == name);
     let pool = inner.pools.iter().any(|pool| pool.name() == name);
-    let other = match (port, pool) {
-        (true, _) => "port",
-        (_, true) => "pool",
-        (false, false) => return Ok(()),
+    if !port && !pool {
+        return Ok(());
+    }
+    let other = if port { "port" } else { "pool" };
+    let message = if what == other {
+        format!("two {what}s are named \"{name}\": give one another name")
+    } else {
+        format!("{what} \"{name}\": a {other} has this name: give one another")
     };
-    let message = format!("{what} \"{name}\": a {other} has this name: give one another");
     Err(Error::new(ErrorKind::Config, message))
 }

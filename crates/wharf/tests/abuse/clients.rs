@@ -6,7 +6,7 @@ use std::time::Duration;
 use wharf::{CloseReason, ErrorKind, Host, LinkState, Network, Reconnect, Refuse};
 
 use crate::support::{
-    Act, Layout, Log, Role, World, check_stopped, each_backend, finish, in_simulation, matrix,
+    Act, At, Layout, Log, Role, World, check_stopped, each_backend, finish, in_simulation, matrix,
 };
 
 matrix!(a_link_comes_back, links_of_one_host_to_another_network);
@@ -43,7 +43,7 @@ fn link_to(
 ) -> (Host, Network<Act<()>>) {
     let mut host = w.host();
     let port = layout.ports().get(&mut host, Role::First);
-    let link = host.client("link", handler).port(&port).links(links);
+    let link = host.client("link", handler).at(&port).links(links);
     let link = link.reconnect(quick()).connect(addrs).unwrap();
     assert!(link.links().is_empty(), "before the start there are none");
     host.start().unwrap();
@@ -135,7 +135,7 @@ fn links_of_one_host_to_another_network(w: &World, layout: Layout) {
     let main = ports.main(&mut near);
     let server = near
         .server("game", Act::echo())
-        .port(&main)
+        .at(&main)
         .handshake_timeout(None);
     let server = server.listen(w.any_addr()).unwrap();
     near.start().unwrap();
@@ -158,7 +158,7 @@ fn links_of_one_host_to_another_network(w: &World, layout: Layout) {
     let ledger = handler.ledger();
     let mut far = w.host();
     let first = layout.ports().get(&mut far, Role::First);
-    let link = far.client("link", handler).port(&first).links(3);
+    let link = far.client("link", handler).at(&first).links(3);
     let link = link.connect(server.local_addr().unwrap()).unwrap();
     far.start().unwrap();
     w.until("all replies came", || replies.len() == 3);

@@ -1,6 +1,6 @@
 //! G3: with K workers of which K-1 are stuck in handlers, every other session is still served.
 
-use crate::support::{Act, Hold, Layout, Peer, Role, World, check_stopped, numbered};
+use crate::support::{Act, At, Hold, Layout, Peer, Role, World, check_stopped, numbered};
 
 const STUCK: u8 = b's';
 
@@ -24,10 +24,7 @@ pub(crate) fn any_worker_any_session(w: &World, layout: Layout) {
     let port = layout.ports().main(&mut host);
     let handler = stuck_or_echo(hold.clone());
     let ledger = handler.ledger();
-    let net = host
-        .server("game", handler)
-        .port(&port)
-        .listen(w.any_addr());
+    let net = host.server("game", handler).at(&port).listen(w.any_addr());
     let net = net.unwrap();
     host.start().unwrap();
     let addr = net.local_addr().unwrap();
@@ -70,11 +67,9 @@ pub(crate) fn another_port_is_another_world(w: &World, layout: Layout) {
     let mut host = w.host();
     let mut ports = layout.ports();
     let (main, first) = (ports.main(&mut host), ports.get(&mut host, Role::First));
-    let game = host.server("game", Act::echo()).port(&main);
+    let game = host.server("game", Act::echo()).at(&main);
     let game = game.listen(w.any_addr()).unwrap();
-    let chat = host
-        .server("chat", stuck_or_echo(hold.clone()))
-        .port(&first);
+    let chat = host.server("chat", stuck_or_echo(hold.clone())).at(&first);
     let chat = chat.listen(w.any_addr()).unwrap();
     host.start().unwrap();
     let mut talker = w.connect(chat.local_addr().unwrap());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wharf::{CloseReason, Error, Refuse, Session, SessionId};
 
-use crate::support::{Act, End, Layout, Log, Peer, World, check_stopped};
+use crate::support::{Act, At, End, Layout, Log, Peer, World, check_stopped};
 
 /// How a session is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,10 +117,7 @@ pub(crate) fn open_once_close_once(w: &World, layout: Layout) {
     let handler = ending_as_asked();
     let handler = handler.on_close(move |_, state, _| kept.push(Arc::downgrade(&state)));
     let ledger = handler.ledger();
-    let net = host
-        .server("game", handler)
-        .port(&port)
-        .listen(w.any_addr());
+    let net = host.server("game", handler).at(&port).listen(w.any_addr());
     let net = net.unwrap();
     host.start().unwrap();
 
@@ -169,10 +166,7 @@ pub(crate) fn a_refused_session_is_only_counted(w: &World, layout: Layout) {
         }
     });
     let ledger = handler.ledger();
-    let net = host
-        .server("game", handler)
-        .port(&port)
-        .listen(w.any_addr());
+    let net = host.server("game", handler).at(&port).listen(w.any_addr());
     let net = net.unwrap();
     host.start().unwrap();
     for _ in 0..4 {

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use wharf::frame::{Codec, Decoded, FrameError};
 use wharf::{CloseReason, Error, ErrorKind, Framing, SendError, Session};
 
-use crate::support::{Act, Layout, Role, World, check_stopped};
+use crate::support::{Act, At, Layout, Role, World, check_stopped};
 
 /// Panics without a word on stderr.
 fn panic_quietly() -> ! {
@@ -123,7 +123,7 @@ pub(crate) fn panic_is_contained(w: &World, layout: Layout) {
     let handler = panics_as_asked();
     let ledger = handler.ledger();
     let framing = Framing::custom(Bytewise);
-    let game = host.server("game", handler).port(&port).framing(framing);
+    let game = host.server("game", handler).at(&port).framing(framing);
     let game = game.handshake_timeout(None).listen(w.any_addr()).unwrap();
     let hold = w.hold();
     let stuck = hold.clone();
@@ -133,10 +133,7 @@ pub(crate) fn panic_is_contained(w: &World, layout: Layout) {
         }
         Ok(s.send(payload)?)
     });
-    let calm = host
-        .server("calm", calm)
-        .port(&port)
-        .handshake_timeout(None);
+    let calm = host.server("calm", calm).at(&port).handshake_timeout(None);
     let calm = calm.listen(w.any_addr()).unwrap();
     host.start().unwrap();
     let mut bystander = w.connect(game.local_addr().unwrap());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use wharf::{SendError, WhenFull};
 
 use crate::support::{
-    Act, Layout, World, check_stopped, finish, frame, number, serve, small_queue, small_socket,
+    Act, At, Layout, World, check_stopped, finish, frame, number, serve, small_queue, small_socket,
 };
 
 /// What one caller sent: its name and a number, padded.
@@ -180,7 +180,7 @@ pub(crate) fn a_gathering_thread_holds_nobody_back(w: &World, layout: Layout) {
     }
     let mut host = w.host();
     let port = layout.ports().main(&mut host);
-    let net = host.server("game", Act::sink()).port(&port);
+    let net = host.server("game", Act::sink()).at(&port);
     let net = net.listen(w.any_addr()).unwrap();
     host.start().unwrap();
     let addr = net.local_addr().unwrap();
@@ -203,7 +203,7 @@ pub(crate) fn a_gathering_thread_holds_nobody_back(w: &World, layout: Layout) {
     assert_eq!(other.recv(), b"from outside");
     hold.release();
 
-    port.batch(|| {
+    port.port.batch(|| {
         target.send(b"gathered by a batch").unwrap();
         w.at_once(vec![Box::new({
             let target = target.clone();

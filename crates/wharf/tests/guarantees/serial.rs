@@ -1,6 +1,6 @@
 //! G1: callbacks of one session never overlap and come in arrival order, whatever the layout.
 
-use crate::support::{Act, Layout, Log, World, check_stopped, number, numbered};
+use crate::support::{Act, At, Layout, Log, World, check_stopped, number, numbered};
 
 /// Frames arrive in random pieces from several peers at once. The ledger sees every overlap; the
 /// state, which nobody locks, sees every inversion.
@@ -14,10 +14,7 @@ pub(crate) fn serial_in_order(w: &World, layout: Layout) {
         Ok(s.send(payload)?)
     });
     let ledger = handler.ledger();
-    let net = host
-        .server("game", handler)
-        .port(&port)
-        .listen(w.any_addr());
+    let net = host.server("game", handler).at(&port).listen(w.any_addr());
     let net = net.unwrap();
     host.start().unwrap();
     let addr = net.local_addr().unwrap();
@@ -66,10 +63,7 @@ pub(crate) fn jobs_are_serial_in_order(w: &World, layout: Layout) {
         Ok(())
     });
     let ledger = handler.ledger();
-    let server = host
-        .server("game", handler)
-        .port(&port)
-        .mailbox_max(1 << 20);
+    let server = host.server("game", handler).at(&port).mailbox_max(1 << 20);
     let net = server.listen(w.any_addr()).unwrap();
     host.start().unwrap();
     let mut peer = w.connect(net.local_addr().unwrap());

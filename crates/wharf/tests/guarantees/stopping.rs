@@ -5,7 +5,7 @@ use std::time::Duration;
 use wharf::{CloseReason, ErrorKind, Host, LinkState, Network, SendError};
 
 use crate::support::{
-    Act, End, Layout, Log, Peer, Role, World, check_stopped, finish, serve, small_socket,
+    Act, At, End, Layout, Log, Peer, Role, World, check_stopped, finish, serve, small_socket,
 };
 
 /// A host that is a server to peers and a client of another server of its own.
@@ -15,14 +15,14 @@ fn both_sides(w: &World, layout: Layout) -> (Host, Network<Act<()>>, Network<Act
     let main = ports.main(&mut host);
     let first = ports.get(&mut host, Role::First);
     let second = ports.get(&mut host, Role::Second);
-    let game = host.server("game", Act::echo()).port(&main);
+    let game = host.server("game", Act::echo()).at(&main);
     let game = game.handshake_timeout(None).socket(small_socket());
     let game = game.listen(w.any_addr()).unwrap();
-    let chat = host.server("chat", Act::echo()).port(&second);
+    let chat = host.server("chat", Act::echo()).at(&second);
     let chat = chat.handshake_timeout(None).listen("127.0.0.1:0").unwrap();
     // A port of 0 is known after the start only, so the link goes to whom the test tells later.
     drop(chat);
-    let link = host.client("link", Act::sink()).port(&first);
+    let link = host.client("link", Act::sink()).at(&first);
     let link = link.connect("127.0.0.1:1").unwrap();
     host.start().unwrap();
     (host, game, link)
@@ -180,7 +180,7 @@ pub(crate) fn a_dropped_host_stops(w: &World, layout: Layout) {
 
     let mut never = w.host();
     let port = layout.ports().main(&mut never);
-    let server = never.server("game", Act::echo()).port(&port);
+    let server = never.server("game", Act::echo()).at(&port);
     drop(server.listen(w.any_addr()).unwrap());
     never.stop().unwrap();
     assert_eq!(never.start().unwrap_err().kind(), ErrorKind::State);
@@ -225,10 +225,10 @@ pub(crate) fn a_network_stops_alone(w: &World, layout: Layout) {
     let ledger = handler.ledger();
     let game = host
         .server("game", handler)
-        .port(&main)
+        .at(&main)
         .handshake_timeout(None);
     let game = game.listen(w.any_addr()).unwrap();
-    let chat = host.server("chat", Act::echo()).port(&first);
+    let chat = host.server("chat", Act::echo()).at(&first);
     let chat = chat.listen(w.any_addr()).unwrap();
     host.start().unwrap();
     let addr = game.local_addr().unwrap();

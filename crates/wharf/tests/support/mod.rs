@@ -30,7 +30,7 @@ mod world;
 pub(crate) use act::{Act, Ledger, Log};
 pub(crate) use counters::{check_client, check_server, check_stopped};
 pub(crate) use hold::Hold;
-pub(crate) use layout::{Layout, Ports, Role};
+pub(crate) use layout::{At, Layout, Place, Ports, Role};
 pub(crate) use peer::{End, Listener, Peer};
 pub(crate) use process::{Open, open_now};
 pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets, with_access};
@@ -95,6 +95,9 @@ macro_rules! matrix {
         $crate::support::matrix! { @layout shared_port_2, Shared(2), $layout, $run }
         $crate::support::matrix! { @layout shared_port_4, Shared(4), $layout, $run }
         $crate::support::matrix! { @layout selectively_shared, Selective, $layout, $run }
+        $crate::support::matrix! { @layout dispatch, Dispatch, $layout, $run }
+        $crate::support::matrix! { @layout lanes, Lanes, $layout, $run }
+        $crate::support::matrix! { @layout dedicated, Dedicated, $layout, $run }
     };
     (@layout $test:ident, $variant:ident $(($workers:literal))?, $layout:ident, $run:block) => {
         #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharf::{Host, Network, SendQueueLimits, ServerBuilder, SocketOptions, Timeouts, WhenFull};
 
-use super::{Act, Layout, World, check_stopped};
+use super::{Act, At, Layout, World, check_stopped};
 
 /// A started host with a server named "game" in this layout. No deadline closes a session unless
 /// the options set one: a simulated peer may say nothing for minutes.
@@ -22,7 +22,7 @@ pub(crate) fn serve<S: Send>(
         write_stall: None,
         linger: Duration::from_secs(2),
     };
-    let server = host.server("game", handler).port(&port).timeouts(timeouts);
+    let server = host.server("game", handler).at(&port).timeouts(timeouts);
     let server = options(server);
     let net = server.listen(w.any_addr()).unwrap();
     host.start().unwrap();
