@@ -106,6 +106,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, short = 'w', value_name = "N")]
     pub(crate) workers: Option<usize>,
 
+    /// Dispatch: run the callbacks on a pool of N threads; the workers only hand sessions over
+    #[arg(long, value_name = "N")]
+    pub(crate) pool: Option<usize>,
+
     /// Backend: auto, or a name that `wharf doctor` lists [default: auto, or WHARF_BACKEND]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,

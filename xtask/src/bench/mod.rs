@@ -30,6 +30,10 @@ pub(crate) struct Programs {
     #[arg(long, value_name = "PATH", conflicts_with = "noise")]
     base: Option<PathBuf>,
 
+    /// Compare wharf with its callbacks on a pool of one thread to wharf without the hand-over
+    #[arg(long, conflicts_with_all = ["noise", "base"])]
+    dispatch: bool,
+
     /// Run bare_epoll on both sides: shows what the measurement itself can't tell apart
     #[arg(long)]
     noise: bool,
@@ -74,6 +78,16 @@ impl Programs {
             return Ok(Setup {
                 subject: wharf(&own, "wharf"),
                 base: wharf(old, "base"),
+                load,
+            });
+        }
+        if self.dispatch {
+            let inline = wharf(&own, "inline");
+            let mut pool = wharf(&own, "pool");
+            pool.command.extend(["--pool", "1"].map(str::to_owned));
+            return Ok(Setup {
+                subject: pool,
+                base: inline,
                 load,
             });
         }

@@ -88,9 +88,13 @@ fn declare(host: &mut Host, args: &ServeArgs) -> wharf::Result<Network<Serve>> {
         .frame_bytes_max(65_535)
         .build()
         .map_err(|error| wharf::Error::new(wharf::ErrorKind::Config, error.to_string()))?;
-    host.server("serve", handler)
-        .port(&port)
-        .framing(framing)
-        .sessions_max(args.sessions_max)
-        .listen(&args.listen)
+    let pool = match args.pool {
+        Some(workers) => Some(host.pool("pool").workers(workers).build()?),
+        None => None,
+    };
+    let mut server = host.server("serve", handler).port(&port).framing(framing);
+    if let Some(pool) = &pool {
+        server = server.pool(pool);
+    }
+    server.sessions_max(args.sessions_max).listen(&args.listen)
 }

@@ -261,7 +261,7 @@ impl<H: Handler> SessionCore<H> {
 }
 
 impl<H: Handler> Served for Listener<H> {
-    fn ready(self: Arc<Self>, bits: Bits, _: Time) {
+    fn ready(self: Arc<Self>, bits: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {
         if bits.any(Bits::READ.with(Bits::ERROR)) && self.word.raise(word::READABLE) {
             let port = Arc::clone(&self.net.port);
             port.push_work(self);

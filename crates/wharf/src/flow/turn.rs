@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 use super::handle::contained;
 use crate::error::CloseReason;
 use crate::handler::Handler;
-use crate::port::{Bits, Served, TurnCx, current};
+use crate::port::{Bits, PortCore, Served, TurnCx, current};
 use crate::session::Session;
 use crate::session::core::{Phase, SessionCore, TurnState};
 use crate::session::deadlines::Due;
@@ -21,7 +21,7 @@ use crate::time::Time;
 pub(super) type Turning<'a, H> = MutexGuard<'a, TurnState<<H as Handler>::State>>;
 
 impl<H: Handler> Served for SessionCore<H> {
-    fn ready(self: Arc<Self>, bits: Bits, now: Time) {
+    fn ready(self: Arc<Self>, bits: Bits, now: Time, due: &mut Vec<Arc<dyn Served>>) {
         let failed = Bits::HANGUP.with(Bits::ERROR);
         let hangup = failed.with(Bits::READ_HANGUP);
         let mut reasons = 0;
@@ -42,8 +42,7 @@ impl<H: Handler> Served for SessionCore<H> {
             self.flush_queue(now);
         }
         if queued {
-            let turns = Arc::clone(&self.net.turns);
-            turns.push_turn(self, now);
+            due.push(self);
         }
     }
 
@@ -89,6 +88,10 @@ impl<H: Handler> Served for SessionCore<H> {
             Err(next) if next != Time::NEVER => self.net.port.arm(self.token, next),
             Err(_) => {}
         }
+    }
+
+    fn turns(&self) -> Option<&PortCore> {
+        Some(&self.net.turns)
     }
 
     fn lane(&self) -> usize {

@@ -187,7 +187,7 @@ impl<H: Handler> Link<H> {
 }
 
 impl<H: Handler> Served for Link<H> {
-    fn ready(self: Arc<Self>, _: Bits, _: Time) {}
+    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
 
     fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
         debug_assert!(false, "a link runs no user code and takes no lane");

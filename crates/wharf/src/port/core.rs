@@ -202,6 +202,28 @@ impl PortCore {
         }
     }
 
+    /// Queues what one harvest made due, and empties the list: one lock and at most one wake for
+    /// each run of items with the same workers.
+    pub(crate) fn push_due(due: &mut Vec<Arc<dyn Served>>, now: Time) {
+        let mut items = due.drain(..).peekable();
+        while let Some(first) = items.next() {
+            // Kept alive while its workers are told.
+            let home = Arc::clone(&first);
+            let Some(core) = home.turns() else { continue };
+            let mut queue = core.queue.lock();
+            let mut wake = queue.push(first.lane(), first, now);
+            while let Some(item) =
+                items.next_if(|item| item.turns().is_some_and(|other| std::ptr::eq(core, other)))
+            {
+                wake |= queue.push(item.lane(), item, now);
+            }
+            drop(queue);
+            if wake {
+                core.backend.wake();
+            }
+        }
+    }
+
     /// Has the turns of `item` run in lane `to` from its next one on: `store` notes the lane and
     /// returns the one before. If it is queued it moves at once (R7).
     pub(crate) fn relane(&self, item: *const (), to: usize, store: impl FnOnce() -> usize) {
@@ -320,7 +342,7 @@ impl std::fmt::Debug for PortCore {
 struct Rescue(Weak<PortCore>);
 
 impl Served for Rescue {
-    fn ready(self: Arc<Self>, _: Bits, _: Time) {}
+    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
 
     fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {}
 

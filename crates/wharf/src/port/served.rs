@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::contract::Bits;
+use super::core::PortCore;
 use super::worker::TurnCx;
 use crate::time::Time;
 
@@ -12,8 +13,9 @@ use crate::time::Time;
 /// it (one at a time, the word sees to it), [`Self::work`] any worker, [`Self::timer`] the worker
 /// that found its deadline passed.
 pub(crate) trait Served: Send + Sync + 'static {
-    /// The backend reported it: note the bits, queue a turn or flush if something is due.
-    fn ready(self: Arc<Self>, bits: Bits, now: Time);
+    /// The backend reported it: note the bits, flush if something waits; if a turn is due, it joins
+    /// `due`: what one harvest makes due is queued in one go.
+    fn ready(self: Arc<Self>, bits: Bits, now: Time, due: &mut Vec<Arc<dyn Served>>);
 
     /// Runs one turn. Ends with the word either idle or queued again, and pushed.
     fn turn(self: Arc<Self>, cx: &mut TurnCx<'_>);
@@ -23,6 +25,11 @@ pub(crate) trait Served: Send + Sync + 'static {
 
     /// Its deadline has passed, or an earlier one that no longer holds: acts or arms again.
     fn timer(self: Arc<Self>, now: Time);
+
+    /// Whose workers run its turns; `None` if it has none.
+    fn turns(&self) -> Option<&PortCore> {
+        None
+    }
 
     /// The lane of its turns.
     fn lane(&self) -> usize;

@@ -78,6 +78,8 @@ pub(crate) struct Worker {
     inbuf: Box<[u8]>,
     spare: Spare,
     reports: Vec<Ready>,
+    /// What the last harvest made due.
+    due: Vec<Arc<dyn Served>>,
     now: Time,
     spin: Duration,
     parked: bool,
@@ -99,6 +101,7 @@ impl Worker {
             inbuf: vec![0; RECV_BYTES].into(),
             spare: Spare::default(),
             reports: Vec::with_capacity(64),
+            due: Vec::with_capacity(64),
             spin,
             parked: false,
             ended: None,
@@ -152,11 +155,12 @@ impl Worker {
                 Token::TIMER => timer = true,
                 token => {
                     if let Some(tenant) = self.port.table.find(token) {
-                        tenant.ready(ready.bits, self.now);
+                        tenant.ready(ready.bits, self.now, &mut self.due);
                     }
                 }
             }
         }
+        PortCore::push_due(&mut self.due, self.now);
         if timer {
             self.port.run_due(self.now);
             self.port.timer_fired();
