@@ -252,6 +252,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The failure that the system noted on the socket, if any, taken from it.
     fn take_error(&self, socket: &Socket) -> Option<io::Error>;
 
+    /// Whether time passes by itself: a simulation's thread must not sleep.
+    fn is_real_time(&self) -> bool {
+        true
+    }
+
     /// A number to seed a source of randomness with: another each time and in each process, but in
     /// the simulation the same for the same seed.
     fn entropy(&self) -> u64;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::contract::{Backend, Bits, Token};
 use super::current;
+use super::nap::Naps;
 use super::served::Served;
 use super::table::Table;
 use super::timers::Timers;
@@ -39,6 +40,8 @@ pub(crate) struct PortCore {
     taken: Mutex<Vec<bool>>,
     /// Of a pool: the port that looks after its stuck turns, whose workers are others.
     guardian: OnceLock<Arc<PortCore>>,
+    /// Of a port: where its workers nap while pools are behind.
+    pub(crate) naps: Naps,
     /// Workers whose threads have not ended.
     pub(crate) alive: AtomicUsize,
     /// Who takes dirty lists from stuck workers, and whether its timer is set.
@@ -130,6 +133,7 @@ impl PortCore {
             slots: OnceLock::new(),
             taken: Mutex::default(),
             guardian: OnceLock::new(),
+            naps: Naps::default(),
             alive: AtomicUsize::new(0),
             rescue: OnceLock::new(),
             watching: AtomicBool::new(false),
@@ -158,6 +162,11 @@ impl PortCore {
     /// Has `port` look after the stuck turns of this pool; the first port that is named stays.
     pub(crate) fn guard_by(&self, port: &Arc<Self>) {
         let _ = self.guardian.set(Arc::clone(port));
+    }
+
+    /// Of a pool: the port that hands over to it.
+    pub(crate) fn guard(&self) -> Option<&Self> {
+        self.guardian.get().map(|port| &**port)
     }
 
     /// Whose workers look after stuck turns.
@@ -203,8 +212,9 @@ impl PortCore {
     }
 
     /// Queues what one harvest made due, and empties the list: one lock and at most one wake for
-    /// each run of items with the same workers.
-    pub(crate) fn push_due(due: &mut Vec<Arc<dyn Served>>, now: Time) {
+    /// each run of items with the same workers. True: all of it waits behind other turns of a pool.
+    pub(crate) fn push_due(&self, due: &mut Vec<Arc<dyn Served>>, now: Time) -> bool {
+        let mut behind = !due.is_empty();
         let mut items = due.drain(..).peekable();
         while let Some(first) = items.next() {
             // Kept alive while its workers are told.
@@ -217,11 +227,13 @@ impl PortCore {
             {
                 wake |= queue.push(item.lane(), item, now);
             }
+            behind &= !std::ptr::eq(core, self) && queue.is_behind();
             drop(queue);
             if wake {
                 core.backend.wake();
             }
         }
+        behind
     }
 
     /// Has the turns of `item` run in lane `to` from its next one on: `store` notes the lane and
@@ -243,6 +255,7 @@ impl PortCore {
     pub(crate) fn push_work(&self, item: Arc<dyn Served>) {
         if self.queue.lock().push_work(item) {
             self.backend.wake();
+            self.naps.end();
         }
     }
 
@@ -321,6 +334,7 @@ impl PortCore {
     pub(crate) fn quit(&self) {
         self.quitting.store(true, Ordering::Release);
         self.backend.wake();
+        self.naps.end();
     }
 
     /// Whether [`Self::quit`] was called.

@@ -13,6 +13,7 @@ pub(crate) mod current;
 mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
+mod nap;
 mod parking;
 mod served;
 mod signals;

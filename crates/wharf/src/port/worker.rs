@@ -80,6 +80,8 @@ pub(crate) struct Worker {
     reports: Vec<Ready>,
     /// What the last harvest made due.
     due: Vec<Arc<dyn Served>>,
+    /// Those it handed over to have enough to do.
+    nap: bool,
     now: Time,
     spin: Duration,
     parked: bool,
@@ -102,6 +104,7 @@ impl Worker {
             spare: Spare::default(),
             reports: Vec::with_capacity(64),
             due: Vec::with_capacity(64),
+            nap: false,
             spin,
             parked: false,
             ended: None,
@@ -160,7 +163,7 @@ impl Worker {
                 }
             }
         }
-        PortCore::push_due(&mut self.due, self.now);
+        self.nap = self.port.push_due(&mut self.due, self.now);
         if timer {
             self.port.run_due(self.now);
             self.port.timer_fired();
@@ -261,6 +264,11 @@ impl Drive for Worker {
         let mut waited = Ok(());
         if blocking {
             slot.parks.add_own(1);
+            if std::mem::take(&mut self.nap) && self.port.backend.is_real_time() {
+                self.port.naps.nap();
+            } else if let Some(guardian) = self.port.guard() {
+                guardian.naps.end();
+            }
             if self.spin > Duration::ZERO {
                 waited = self.spin(max);
             }

@@ -246,6 +246,11 @@ impl<T> RunQueue<T> {
         self.lanes.queued()
     }
 
+    /// Whether each worker will find another turn after the one it runs.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.parked == 0 && self.lanes.queued() > self.workers
+    }
+
     /// How a lane stands.
     pub(crate) fn look(&self, lane: usize) -> LaneLook {
         self.lanes.look(lane)

@@ -173,6 +173,10 @@ impl Backend for SimPort {
             .map(io::Error::from)
     }
 
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
     fn entropy(&self) -> u64 {
         self.net.lock().rng.u64(..)
     }
