@@ -15,6 +15,7 @@ mod session;
 pub mod stats;
 mod sync;
 mod time;
+pub mod topology;
 
 pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
@@ -33,6 +34,8 @@ pub use session::group::Group;
 pub use session::queue::{SendQueueLimits, WhenFull};
 pub use session::registry::{SentToMany, Sessions};
 pub use session::{PauseGuard, SendQueueState, Session, SessionId, SessionStats};
+
+pub use topology::{ThreadMap, Topology, TopologyError};
 
 /// The bytes that frames are shared as: [`bytes::Bytes`].
 pub use bytes::Bytes;

@@ -41,6 +41,18 @@ const ARROWS: &[Arrow] = &[
         never: IO_AND_THREADS,
     },
     Arrow {
+        folder: "topology/",
+        // Of networks and sessions only their options.
+        only: Some(&[
+            "crate::error",
+            "crate::frame",
+            "crate::network",
+            "crate::session",
+            "crate::topology",
+        ]),
+        never: IO_AND_THREADS,
+    },
+    Arrow {
         folder: "port/",
         only: None,
         never: &["crate::flow", "crate::network", "crate::host"],

@@ -2,6 +2,7 @@
 
 mod crew;
 mod declare;
+mod from_file;
 mod pool;
 mod port;
 mod signals;

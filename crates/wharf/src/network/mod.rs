@@ -21,10 +21,10 @@ use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
 use crate::session::registry::{Registry, Sessions};
 use addresses::Addresses;
-use options::Options;
 
 pub use client::{ClientBuilder, LinkState};
 pub(crate) use link::Link;
+pub(crate) use options::Options;
 pub use options::Reconnect;
 pub use server::{Addrs, ServerBuilder};
 

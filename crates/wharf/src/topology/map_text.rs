@@ -1,0 +1,156 @@
+//! The thread map as a table for people: the text of `wharf check`.
+
+use std::fmt;
+
+use super::map::{LaneRow, NetworkRow, ThreadMap, ThreadRow, count};
+
+impl fmt::Display for ThreadMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (workers, cores) = (count(self.threads, "worker"), count(self.cores, "core"));
+        writeln!(f, "{workers} on {cores}")?;
+        writeln!(f, "\nworkers")?;
+        let mut threads = vec![
+            [
+                "", "workers", "limit", "lane", "least", "most", "starves", "nice", "cores", "spin",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ];
+        for row in &self.rows {
+            threads.extend(
+                row.lanes
+                    .iter()
+                    .enumerate()
+                    .map(|(i, lane)| thread_cells(row, i, lane)),
+            );
+        }
+        table(f, &threads)?;
+        writeln!(f, "\nnetworks, and what each may take at most")?;
+        let heads = [
+            "",
+            "role",
+            "address",
+            "served by",
+            "lane",
+            "threads",
+            "sessions",
+            "queue each",
+            "frame",
+            "memory",
+        ];
+        let mut networks = vec![heads.map(String::from).to_vec()];
+        networks.extend(self.networks.iter().map(network_cells));
+        table(f, &networks)?;
+        if !self.warnings.is_empty() {
+            writeln!(f, "\nworth knowing")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  - {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
+    let kind = if row.is_pool { "pool" } else { "port" };
+    let own = |text: String| if index == 0 { text } else { String::new() };
+    let cores: Vec<_> = row.cores.iter().map(usize::to_string).collect();
+    let cores = if cores.is_empty() {
+        "any".to_owned()
+    } else {
+        cores.join(",")
+    };
+    let spin = match row.spin.as_micros() {
+        0 => "no".to_owned(),
+        micros => format!("{micros} us"),
+    };
+    vec![
+        own(format!("{kind} {}", row.name)),
+        own(row.workers.to_string()),
+        own(row.workers_limit.to_string()),
+        lane.name.clone(),
+        lane.workers_least.to_string(),
+        lane.workers_most.to_string(),
+        lane.starve_after
+            .map_or("-".to_owned(), |after| format!("{} ms", after.as_millis())),
+        own(row.nice.map_or("-".to_owned(), |nice| nice.to_string())),
+        own(cores),
+        own(spin),
+    ]
+}
+
+fn network_cells(row: &NetworkRow) -> Vec<String> {
+    let serves = match &row.pool {
+        Some(pool) => format!("pool {pool} (port {})", row.port),
+        None => format!("port {}", row.port),
+    };
+    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    vec![
+        row.name.clone(),
+        if row.is_server { "listens" } else { "connects" }.to_owned(),
+        row.addrs.join(" "),
+        serves,
+        row.lane.clone(),
+        row.workers_most.to_string(),
+        row.sessions_max.to_string(),
+        bytes(wide(row.send_queue_bytes_max)),
+        bytes(wide(row.frame_bytes_max)),
+        bytes(row.memory_bytes_max),
+    ]
+}
+
+/// Bytes in the largest unit that leaves at least one, with a decimal where it tells something.
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let steps = ((number.ilog2() / 10) as usize).min(UNITS.len());
+    let one = 1u128 << (10 * steps);
+    let tenths = u128::from(number) * 10 / one;
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    let unit = UNITS[steps - 1];
+    if tenth == 0 || whole >= 100 {
+        format!("{whole} {unit}")
+    } else {
+        format!("{whole}.{tenth} {unit}")
+    }
+}
+
+/// Columns as wide as their widest cell; numbers are short enough to stand on the left like all.
+fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        writeln!(f, "  {}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_short_and_true() {
+        for (number, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (262_144, "256 KiB"),
+            (278_528 * 20_000, "5.1 GiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Reads a whole file: its tables, then the names between them.
+
+use toml::de::DeTable;
+
+use super::address;
+use super::fault::{Faults, TopologyError};
+use super::nearest::{did_you_mean, listed};
+use super::network::{self, Draft};
+use super::plan::{PoolPlan, PortPlan, Topology};
+use super::table::{self, Entry, found};
+use super::threads::{self, Threads};
+
+const TABLES: &[&str] = &["port", "pool", "network"];
+
+/// Reads the text of a file of this name.
+pub(super) fn read(text: &str, file: &str) -> Result<Topology, TopologyError> {
+    let mut faults = Faults::new(text);
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        not_toml(&syntax, &mut faults);
+        return faults.finish(file, Topology::default());
+    }
+    let root = table::entries(root.get_ref());
+    let mut found = Found::default();
+    for entry in &root {
+        let Some(kind) = TABLES.iter().find(|kind| **kind == entry.key) else {
+            let message = unknown_table(*entry);
+            faults.add(entry.at, message);
+            found.unread = true;
+            continue;
+        };
+        members(kind, *entry, &mut found, &mut faults);
+    }
+    if found.networks.is_empty() && faults.count() == 0 {
+        let message = "there is no network in it; declare one: [network.game], and below it \
+                       listen = \"0.0.0.0:7777\"";
+        return Err(TopologyError::of_file(file, message.to_owned()));
+    }
+    found.names(&mut faults);
+    found.addresses(&mut faults);
+    let topology = found.resolve(&mut faults);
+    faults.finish(file, topology)
+}
+
+/// The file is no TOML: the first error is told, later ones are mostly its consequences. Names
+/// given twice are no misreading, and all told.
+fn not_toml(errors: &[toml::de::Error], faults: &mut Faults<'_>) {
+    let place = |error: &toml::de::Error| error.span().unwrap_or(0..0);
+    let (twice, other): (Vec<_>, Vec<_>) = errors
+        .iter()
+        .partition(|error| error.message() == "duplicate key");
+    let Some(first) = other.into_iter().min_by_key(|error| place(error).start) else {
+        for error in twice {
+            let span = place(error);
+            let name = faults.text(span.clone());
+            let message = format!(
+                "\"{name}\" is given twice; two tables need two names, and a key stands once in a \
+                 table"
+            );
+            faults.add(span.start, message);
+        }
+        return;
+    };
+    let span = place(first);
+    let text = faults.text(span.clone());
+    let message = match first.message() {
+        said if said.starts_with("string values must be quoted") && text.is_empty() => {
+            "a value is missing after \"=\"".to_owned()
+        }
+        said if said.starts_with("string values must be quoted") => {
+            let why = match text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+                true => "a number has no unit: that is in the name of its key",
+                false => "a text stands in quotes",
+            };
+            format!("\"{text}\" is no value: {why}")
+        }
+        said => format!("not valid TOML: {said}"),
+    };
+    faults.add(span.start, message);
+}
+
+fn unknown_table(entry: Entry<'_, '_>) -> String {
+    let Entry { key, value, .. } = entry;
+    if value.get_ref().is_table() {
+        let mend = did_you_mean(key, TABLES);
+        return format!("unknown table \"{key}\"{mend}");
+    }
+    let tables = "[port.NAME], [pool.NAME] and [network.NAME]";
+    format!("\"{key}\" stands outside of the tables {tables}; move it into the one it belongs to")
+}
+
+/// Reads the tables of one kind.
+fn members(kind: &'static str, entry: Entry<'_, '_>, into: &mut Found, faults: &mut Faults<'_>) {
+    let name = match kind {
+        "network" => "game",
+        "pool" => "high",
+        _ => "front",
+    };
+    let Some(table) = entry.value.get_ref().as_table() else {
+        let found = found(entry.value.get_ref());
+        let message =
+            format!("{kind} is {found}; each {kind} is a table with a name: [{kind}.{name}]");
+        faults.add(entry.at, message);
+        into.unread = true;
+        return;
+    };
+    for entry in table::entries(table) {
+        if !entry.value.get_ref().is_table() {
+            let Entry { key, at, value } = entry;
+            let found = found(value.get_ref());
+            let message = match value.get_ref().is_array() {
+                true => {
+                    format!("{kind} \"{key}\" is {found}; write [{kind}.{key}], in single brackets")
+                }
+                false => format!(
+                    "{kind}: \"{key}\" is {found}; each {kind} is a table with a name: write \
+                     [{kind}.{name}] above its keys"
+                ),
+            };
+            faults.add(at, message);
+            into.unread = true;
+            continue;
+        }
+        match kind {
+            "network" => into.networks.extend(network::read(entry, faults)),
+            "pool" => into.pools.push(threads::read("pool", entry, faults)),
+            _ => into.ports.push(threads::read("port", entry, faults)),
+        }
+    }
+}
+
+/// What the file declares, with where it stands.
+#[derive(Debug, Default)]
+struct Found {
+    ports: Vec<Threads>,
+    pools: Vec<Threads>,
+    networks: Vec<Draft>,
+    /// Something was no table of ours: a name that is not found may have been meant there.
+    unread: bool,
+}
+
+fn names_of(threads: &[Threads]) -> Vec<&str> {
+    threads
+        .iter()
+        .map(|threads| threads.name.as_str())
+        .collect()
+}
+
+impl Found {
+    /// Ports and pools share one space of names: counters and threads are named by it.
+    fn names(&self, faults: &mut Faults<'_>) {
+        for pool in &self.pools {
+            let Some(port) = self.ports.iter().find(|port| port.name == pool.name) else {
+                continue;
+            };
+            let (later, earlier) = if pool.at > port.at {
+                (pool, port)
+            } else {
+                (port, pool)
+            };
+            let message = format!(
+                "{} has the name of a {} (line {}); threads and counters are named by it: give \
+                 one another name",
+                later.what(),
+                earlier.kind,
+                faults.line(earlier.at)
+            );
+            faults.add(later.at, message);
+        }
+    }
+
+    /// No two networks may listen on one address.
+    fn addresses(&self, faults: &mut Faults<'_>) {
+        let listeners: Vec<_> = self
+            .networks
+            .iter()
+            .flat_map(|network| network.listens_on.iter().map(move |addr| (network, addr)))
+            .collect();
+        for (index, (network, (addr, at))) in listeners.iter().enumerate() {
+            let earlier = listeners[..index]
+                .iter()
+                .find(|(_, (other, _))| address::collide(addr, other));
+            let Some((other, (other_addr, other_at))) = earlier else {
+                continue;
+            };
+            let line = faults.line(*other_at);
+            let which = if addr == other_addr {
+                "as".to_owned()
+            } else {
+                format!("where {other_addr} already listens, as")
+            };
+            let whose = if other.what == network.what {
+                "this network itself".to_owned()
+            } else {
+                other.what.clone()
+            };
+            let message = format!(
+                "{}: it listens on {addr}, {which} does {whose} (line {line}); take another port",
+                network.what
+            );
+            faults.add(*at, message);
+        }
+    }
+
+    /// Looks all names up.
+    fn resolve(mut self, faults: &mut Faults<'_>) -> Topology {
+        let mut networks = Vec::new();
+        for mut network in std::mem::take(&mut self.networks) {
+            let port = self.port(&network, faults);
+            let pool = self.pool(&network, faults);
+            if let Some(port) = port {
+                network.plan.port.clone_from(&port.name);
+            }
+            network.plan.pool = pool.map(|pool| pool.name.clone());
+            // With a pool all callbacks run there, and so the lane is the pool's. A pool that is
+            // not known says nothing about lanes.
+            let serves = if network.pool.is_some() { pool } else { port };
+            if let Some(lane) = serves.and_then(|threads| lane(&network, threads, faults)) {
+                network.plan.lane = lane;
+            }
+            networks.push(network.plan);
+        }
+        let port = |port: Threads| PortPlan {
+            name: port.name,
+            threads: port.plan,
+            spin: port.spin,
+        };
+        let pool = |pool: Threads| PoolPlan {
+            name: pool.name,
+            threads: pool.plan,
+        };
+        Topology {
+            ports: self.ports.into_iter().map(port).collect(),
+            pools: self.pools.into_iter().map(pool).collect(),
+            networks,
+        }
+    }
+
+    fn port(&self, network: &Draft, faults: &mut Faults<'_>) -> Option<&Threads> {
+        let names = names_of(&self.ports);
+        let Some((name, at)) = &network.port else {
+            if let [only] = self.ports.as_slice() {
+                return Some(only);
+            }
+            if self.unread {
+                return None;
+            }
+            let message = match names.as_slice() {
+                [] => format!(
+                    "{}: no port serves it, and the file declares none; add [port.main] with \
+                     workers = \"cores\"",
+                    network.what
+                ),
+                names => format!(
+                    "{}: no port serves it; there is {}: name one, as in port = \"{}\"",
+                    network.what,
+                    listed(names),
+                    names[0]
+                ),
+            };
+            faults.add(network.at, message);
+            return None;
+        };
+        let port = self.ports.iter().find(|port| port.name == *name);
+        if port.is_none() && !self.unread {
+            let mend = match self.pools.iter().any(|pool| pool.name == *name) {
+                true => format!(
+                    "; \"{name}\" is a pool, which has no kernel queue: write pool = \"{name}\" \
+                     and a port beside it"
+                ),
+                false => did_you_mean(name, &names),
+            };
+            faults.add(
+                *at,
+                format!("{}: unknown port \"{name}\"{mend}", network.what),
+            );
+        }
+        port
+    }
+
+    fn pool(&self, network: &Draft, faults: &mut Faults<'_>) -> Option<&Threads> {
+        let (name, at) = network.pool.as_ref()?;
+        let pool = self.pools.iter().find(|pool| pool.name == *name);
+        if pool.is_none() && !self.unread {
+            let mend = match self.ports.iter().any(|port| port.name == *name) {
+                true => format!("; \"{name}\" is a port: write port = \"{name}\""),
+                false => did_you_mean(name, &names_of(&self.pools)),
+            };
+            faults.add(
+                *at,
+                format!("{}: unknown pool \"{name}\"{mend}", network.what),
+            );
+        }
+        pool
+    }
+}
+
+/// The network's lane among those of the threads that serve it.
+fn lane(network: &Draft, threads: &Threads, faults: &mut Faults<'_>) -> Option<String> {
+    if !threads.lanes_known {
+        return None;
+    }
+    let names = threads.lane_names();
+    let Some((name, at)) = &network.lane else {
+        if let [only] = names.as_slice() {
+            return Some((*only).to_owned());
+        }
+        let message = format!(
+            "{}: {} has the lanes {}, and none is named; add lane = \"{}\"",
+            network.what,
+            threads.what(),
+            listed(&names),
+            names.first().unwrap_or(&"")
+        );
+        faults.add(network.at, message);
+        return None;
+    };
+    if !names.contains(&name.as_str()) {
+        let mend = did_you_mean(name, &names);
+        let message = format!(
+            "{}: unknown lane \"{name}\" of {}{mend}",
+            network.what,
+            threads.what()
+        );
+        faults.add(*at, message);
+        return None;
+    }
+    Some(name.clone())
+}

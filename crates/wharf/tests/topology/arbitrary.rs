@@ -1,0 +1,283 @@
+//! Any topology that is right.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use wharf::frame::ByteOrder;
+use wharf::topology::{
+    ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan, PortPlan,
+    Role, ThreadsPlan, Topology, Workers,
+};
+use wharf::{Reconnect, SendQueueLimits, Timeouts, WhenFull};
+
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn micros(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_micros)
+}
+
+/// Names as people give them, with what has to be quoted in a file.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z_-]{1,8}", "[a-zA-Z0-9 .\"\\\\'#=\u{e4}\u{4e2d}]{1,8}"]
+}
+
+/// Distinct names: the number keeps them apart.
+fn named(prefix: &'static str, index: usize, word: &str) -> String {
+    format!("{word}{prefix}{index}")
+}
+
+fn lane() -> impl Strategy<Value = LanePlan> {
+    (
+        word(),
+        prop::option::of(1usize..4),
+        prop::option::of(millis(1..10_000)),
+        prop::option::of(1usize..1000),
+        prop::option::of(micros(1..10_000)),
+    )
+        .prop_map(|(name, workers_max, starve_after, frames, time)| LanePlan {
+            workers_max,
+            starve_after,
+            frames_per_turn_max: frames,
+            turn_time_max: time,
+            ..LanePlan::new(name)
+        })
+}
+
+fn threads() -> impl Strategy<Value = ThreadsPlan> {
+    let workers = prop_oneof![Just(Workers::Cores), (4usize..9).prop_map(Workers::Count)];
+    (
+        workers,
+        prop::option::of(9usize..20),
+        prop::collection::vec(lane(), 1..4),
+        prop::option::of(-20i32..20),
+        prop::collection::hash_set(0usize..64, 0..4),
+        0usize..2,
+    )
+        .prop_map(|(workers, workers_limit, mut lanes, nice, cores, kept)| {
+            for (index, lane) in lanes.iter_mut().enumerate() {
+                lane.name = named("l", index, &lane.name);
+            }
+            // At most one kept of at least four, and within any cap.
+            lanes[0].workers_min = kept;
+            ThreadsPlan {
+                workers,
+                workers_limit,
+                lanes,
+                nice,
+                cores: cores.into_iter().collect(),
+            }
+        })
+}
+
+fn framing() -> impl Strategy<Value = FramingPlan> {
+    let length = (
+        0usize..4,
+        any::<bool>(),
+        any::<bool>(),
+        0usize..5,
+        0usize..5,
+    );
+    let length = length.prop_map(|(width, big, includes, offset, more)| {
+        let prefix_bytes = 1 << width;
+        FramingKind::Length {
+            prefix_bytes,
+            byte_order: if big {
+                ByteOrder::Big
+            } else {
+                ByteOrder::Little
+            },
+            includes_prefix: includes,
+            includes_header: includes && more > 2,
+            length_counts_from: (!includes && more == 1).then_some(offset),
+            header_bytes: (more > 0).then_some(offset + prefix_bytes + more),
+            prefix_offset: offset,
+        }
+    });
+    let delimiter = "[a-z\r\n\t\"\\\\\u{0}\u{7f}\u{e4}]{1,3}".prop_map(FramingKind::Delimiter);
+    let kind = prop_oneof![
+        length,
+        delimiter,
+        Just(FramingKind::Varint),
+        Just(FramingKind::Lines),
+        Just(FramingKind::Raw),
+    ];
+    (kind, 64usize..200).prop_map(|(kind, frame_bytes_max)| FramingPlan {
+        kind,
+        frame_bytes_max,
+    })
+}
+
+fn send_queue() -> impl Strategy<Value = SendQueueLimits> {
+    let policy = prop::sample::select(vec![
+        WhenFull::Close,
+        WhenFull::DropNew,
+        WhenFull::DropOld,
+        WhenFull::Error,
+    ]);
+    (
+        100usize..1_000_000,
+        1usize..10_000,
+        policy,
+        prop::option::of(50usize..100),
+        prop::option::of(0usize..25),
+    )
+        .prop_map(
+            |(bytes_max, frames_max, when_full, high, low)| SendQueueLimits {
+                bytes_max,
+                frames_max,
+                when_full,
+                high_water_bytes: high,
+                low_water_bytes: low,
+            },
+        )
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    let off = || prop::option::of(millis(1..100_000));
+    (off(), off(), off(), millis(0..10_000)).prop_map(|(handshake, idle, write_stall, linger)| {
+        Timeouts {
+            handshake,
+            idle,
+            write_stall,
+            linger,
+        }
+    })
+}
+
+fn server() -> impl Strategy<Value = Role> {
+    (
+        1usize..100_000,
+        prop::option::of(1usize..100),
+        any::<bool>(),
+    )
+        .prop_map(|(sessions_max, sessions_per_ip_max, proxy_protocol)| {
+            Role::Listen(ListenPlan {
+                sessions_max,
+                sessions_per_ip_max,
+                proxy_protocol,
+                ..ListenPlan::new(Vec::new())
+            })
+        })
+}
+
+fn client() -> impl Strategy<Value = Role> {
+    let reconnect = (
+        millis(1..1000),
+        millis(1000..90_000),
+        millis(0..5000),
+        any::<[bool; 2]>(),
+    );
+    let reconnect = reconnect.prop_map(|(first, max, stable, [jitter, enabled])| Reconnect {
+        first,
+        max,
+        jitter,
+        stable,
+        enabled,
+    });
+    (1usize..50, millis(1..10_000), reconnect).prop_map(|(links, connect_timeout, reconnect)| {
+        Role::Connect(ConnectPlan {
+            links,
+            connect_timeout,
+            reconnect,
+            ..ConnectPlan::new(vec!["10.0.0.1:9000".into(), "chat.example:1".into()])
+        })
+    })
+}
+
+fn network() -> impl Strategy<Value = NetworkPlan> {
+    let role = prop_oneof![server(), client()];
+    let turns = (
+        prop::option::of(1usize..1000),
+        prop::option::of(micros(1..10_000)),
+    );
+    let socket = (
+        any::<bool>(),
+        prop::option::of((1u64..10_000).prop_map(Duration::from_secs)),
+        1usize..10_000,
+    );
+    (
+        word(),
+        role,
+        framing(),
+        send_queue(),
+        timeouts(),
+        turns,
+        socket,
+    )
+        .prop_map(
+            |(
+                name,
+                role,
+                framing,
+                send_queue,
+                timeouts,
+                turns,
+                (nodelay, keepalive, mailbox_max),
+            )| {
+                NetworkPlan {
+                    framing,
+                    send_queue,
+                    timeouts,
+                    frames_per_turn_max: turns.0,
+                    turn_time_max: turns.1,
+                    mailbox_max,
+                    nodelay,
+                    keepalive,
+                    ..NetworkPlan::new(name, role, "")
+                }
+            },
+        )
+}
+
+/// A right topology: names are distinct and resolved, no two addresses collide.
+pub(crate) fn topology() -> impl Strategy<Value = Topology> {
+    let ports = prop::collection::vec((word(), threads(), micros(0..1000)), 1..4);
+    let pools = prop::collection::vec((word(), threads()), 0..3);
+    let networks = prop::collection::vec((network(), any::<[prop::sample::Index; 3]>()), 1..5);
+    (ports, pools, networks).prop_map(|(ports, pools, networks)| {
+        let port = |(index, (name, threads, spin)): (usize, (String, _, _))| PortPlan {
+            name: named("p", index, &name),
+            threads,
+            spin,
+        };
+        let pool = |(index, (name, threads)): (usize, (String, _))| PoolPlan {
+            name: named("q", index, &name),
+            threads,
+        };
+        let mut topology = Topology {
+            ports: ports.into_iter().enumerate().map(port).collect(),
+            pools: pools.into_iter().enumerate().map(pool).collect(),
+            networks: Vec::new(),
+        };
+        for (index, (network, at)) in networks.into_iter().enumerate() {
+            let network = placed(&topology, index, network, at);
+            topology.networks.push(network);
+        }
+        topology
+    })
+}
+
+fn placed(
+    topology: &Topology,
+    index: usize,
+    mut network: NetworkPlan,
+    [port, pool, lane]: [prop::sample::Index; 3],
+) -> NetworkPlan {
+    network.name = named("n", index, &network.name);
+    let port = port.get(&topology.ports);
+    network.port.clone_from(&port.name);
+    // One of the pools, or none.
+    let pool = topology.pools.get(pool.index(topology.pools.len() + 1));
+    network.pool = pool.map(|pool| pool.name.clone());
+    let lanes = pool.map_or(&port.threads.lanes, |pool| &pool.threads.lanes);
+    network.lane.clone_from(&lane.get(lanes).name);
+    if let Role::Listen(server) = &mut network.role {
+        server.addrs = vec![
+            format!("0.0.0.0:{}", 7000 + index),
+            format!("[::1]:{}", 8000 + index),
+        ];
+    }
+    network
+}
