@@ -12,6 +12,7 @@ mod network;
 mod port;
 mod sched;
 mod session;
+mod stage;
 pub mod stats;
 mod sync;
 mod time;
@@ -34,6 +35,7 @@ pub use session::group::Group;
 pub use session::queue::{SendQueueLimits, WhenFull};
 pub use session::registry::{SentToMany, Sessions};
 pub use session::{PauseGuard, SendQueueState, Session, SessionId, SessionStats};
+pub use stage::{CurrentStage, Next, Stage, Staged};
 
 pub use topology::{ThreadMap, Topology, TopologyError};
 
