@@ -4,6 +4,7 @@ mod args;
 mod cmd;
 mod demo;
 mod exit;
+mod lab;
 mod load;
 mod out;
 mod pause;

@@ -1,0 +1,526 @@
+//! Workload files: which classes of sessions there are, how they are loaded, what a frame costs.
+//!
+//! A workload is a pure value; reading one touches nothing but its text. Rates and depths are those
+//! of the whole class unless a field says "each".
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::nearest::nearest;
+
+/// The workloads that the program carries.
+const SAMPLES: [(&str, &str); 5] = [
+    (
+        "argument",
+        include_str!("../../../../workloads/argument.toml"),
+    ),
+    (
+        "blocking",
+        include_str!("../../../../workloads/blocking.toml"),
+    ),
+    ("fair", include_str!("../../../../workloads/fair.toml")),
+    ("burst", include_str!("../../../../workloads/burst.toml")),
+    (
+        "idle_low",
+        include_str!("../../../../workloads/idle_low.toml"),
+    ),
+];
+
+/// Most sessions of a class: the lab holds the other end of each in one thread.
+const SESSIONS_MAX: u32 = 10_000;
+/// Most frames a second of a class: beyond what one driving thread can keep up with.
+const RATE_MAX: f64 = 1_000_000.0;
+/// Longest handler, in microseconds: ten seconds.
+const HANDLER_US_MAX: f64 = 10_000_000.0;
+/// Smallest and largest frame: the header, the label that is checked, and what a u16 can say.
+const FRAME_BYTES: std::ops::RangeInclusive<u16> = 12..=32_768;
+
+/// One load: its classes, and the variants of it that are run one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Workload {
+    /// What the user calls it.
+    pub(crate) name: String,
+    /// One sentence for the report.
+    pub(crate) description: String,
+    /// In the order of the file.
+    pub(crate) classes: Vec<Class>,
+    /// Empty: the workload is run as it stands.
+    pub(crate) variants: Vec<Variant>,
+}
+
+/// Sessions that are alike. Its name is the name of its network in a topology.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Class {
+    /// The network's name.
+    pub(crate) name: String,
+    /// What the process under test is in it.
+    pub(crate) role: Role,
+    /// Whether it matters.
+    pub(crate) class: Rank,
+    /// Sessions, or links of a client.
+    pub(crate) sessions: u32,
+    /// What the far end sends.
+    pub(crate) load: Load,
+    /// Bytes of a frame on the wire, its header included.
+    pub(crate) frame_bytes: u16,
+    /// What a frame costs its handler.
+    pub(crate) handler: Handler,
+    /// Whether each frame is answered. Without answers there is no latency to measure.
+    pub(crate) replies: bool,
+}
+
+/// What the process under test is in a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// It listens; the lab connects.
+    Server,
+    /// It connects; the lab listens.
+    Client,
+}
+
+/// Whether a class may make others wait, or must not be made to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Rank {
+    /// Players.
+    High,
+    /// Links and the like.
+    Low,
+}
+
+/// What the far end of a class sends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(crate) enum Load {
+    /// Open loop: frames are due on a schedule, whatever the server does.
+    Rate {
+        /// Frames a second, all sessions together.
+        per_s: f64,
+        /// How they are spread in time.
+        arrivals: Arrivals,
+    },
+    /// Open loop at a share of what one worker on one core can do with this class alone; the
+    /// ceiling is measured before the first round.
+    ShareOfCeiling {
+        /// Above 0, below 1 for a load that one core could carry.
+        share: f64,
+        /// How they are spread in time.
+        arrivals: Arrivals,
+    },
+    /// Closed loop: each session keeps `depth` frames on their way.
+    Saturate {
+        /// Frames on their way, each session.
+        depth: u32,
+    },
+    /// Open loop: `frames` are due at once, dealt over the sessions, every `every_ms`.
+    Bursts {
+        /// Milliseconds from one burst to the next.
+        every_ms: f64,
+        /// Frames of a burst, all sessions together.
+        frames: u32,
+    },
+    /// Connected, and silent.
+    Silent,
+}
+
+/// How the frames of an open loop are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Arrivals {
+    /// Gaps are exponential: frames of independent players.
+    #[default]
+    Poisson,
+    /// Gaps are all the same.
+    Even,
+}
+
+/// What a frame costs the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Handler {
+    /// How the time is spent.
+    pub(crate) kind: Work,
+    /// How much of it.
+    pub(crate) cost: Cost,
+}
+
+/// How a handler spends its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Work {
+    /// It answers at once.
+    None,
+    /// It computes: a core is busy, and preemption makes it take longer.
+    Spin,
+    /// It blocks: the worker is occupied, the core is free.
+    Sleep,
+}
+
+/// Microseconds a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(crate) enum Cost {
+    /// Always the same.
+    Fixed {
+        /// Microseconds.
+        us: f64,
+    },
+    /// Anything in between is as likely.
+    Uniform {
+        /// Least, in microseconds.
+        min_us: f64,
+        /// Most, in microseconds.
+        max_us: f64,
+    },
+    /// Exponential: many short, few long.
+    Exponential {
+        /// Mean, in microseconds.
+        mean_us: f64,
+    },
+}
+
+/// A workload with some classes changed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Variant {
+    /// What the user calls it.
+    pub(crate) name: String,
+    /// By class: what is different.
+    pub(crate) changes: Vec<(String, Change)>,
+}
+
+/// What a variant changes in a class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Change {
+    /// Another cost of a frame.
+    pub(crate) handler: Option<Handler>,
+    /// Another load.
+    pub(crate) load: Option<Load>,
+}
+
+impl Handler {
+    /// Answers at once.
+    pub(crate) const NONE: Self = Self {
+        kind: Work::None,
+        cost: Cost::Fixed { us: 0.0 },
+    };
+
+    /// Mean time a frame, in microseconds.
+    pub(crate) fn mean_us(&self) -> f64 {
+        match self.cost {
+            Cost::Fixed { us } => us,
+            Cost::Uniform { min_us, max_us } => f64::midpoint(min_us, max_us),
+            Cost::Exponential { mean_us } => mean_us,
+        }
+    }
+
+    /// The time of one frame; `unit` is uniform in 0.0 .. 1.0.
+    pub(crate) fn time(&self, unit: f64) -> Duration {
+        let us = match self.cost {
+            Cost::Fixed { us } => us,
+            Cost::Uniform { min_us, max_us } => min_us + unit * (max_us - min_us),
+            // By inversion; 1 - unit is never 0.
+            Cost::Exponential { mean_us } => -mean_us * (1.0 - unit).ln(),
+        };
+        Duration::from_secs_f64(us.clamp(0.0, HANDLER_US_MAX) / 1e6)
+    }
+}
+
+impl Load {
+    /// Frames a second that are due, if the schedule says so; `ceiling` is the one-core ceiling.
+    pub(crate) fn offered_per_s(&self, ceiling: f64) -> Option<f64> {
+        match *self {
+            Self::Rate { per_s, .. } => Some(per_s),
+            Self::ShareOfCeiling { share, .. } => Some(share * ceiling),
+            Self::Bursts { every_ms, frames } => Some(f64::from(frames) * 1000.0 / every_ms),
+            Self::Saturate { .. } => None,
+            Self::Silent => Some(0.0),
+        }
+    }
+}
+
+impl Workload {
+    /// The names of the workloads that the program carries.
+    pub(crate) fn sample_names() -> impl Iterator<Item = &'static str> {
+        SAMPLES.iter().map(|(name, _)| *name)
+    }
+
+    /// A workload by the name of a sample, or by the path of a file.
+    ///
+    /// # Errors
+    /// What is wrong, where, and the nearest right spelling.
+    pub(crate) fn find(name_or_file: &str) -> Result<Self, String> {
+        if let Some((name, text)) = SAMPLES.iter().find(|(name, _)| *name == name_or_file) {
+            return Self::parse(text, name);
+        }
+        let is_path = name_or_file.contains(['/', '\\', '.']);
+        match std::fs::read_to_string(name_or_file) {
+            Ok(text) => Self::parse(&text, name_or_file),
+            Err(error) if is_path => Err(format!("workload file {name_or_file}: {error}")),
+            Err(_) => {
+                let names: Vec<_> = Self::sample_names().collect();
+                Err(format!(
+                    "there is no workload \"{name_or_file}\"{}; those built in are {}; a file is \
+                     named by its path",
+                    nearest(name_or_file, &names),
+                    names.join(", ")
+                ))
+            }
+        }
+    }
+
+    /// Reads the text of a workload file.
+    ///
+    /// # Errors
+    /// What is wrong, with `file`, the line, and the nearest right spelling.
+    pub(crate) fn parse(text: &str, file: &str) -> Result<Self, String> {
+        super::workload_file::parse(text, file)
+    }
+
+    /// The workload as one of its variants has it.
+    ///
+    /// # Errors
+    /// An unknown name, with the nearest right one.
+    pub(crate) fn variant(&self, name: &str) -> Result<Self, String> {
+        let Some(variant) = self.variants.iter().find(|variant| variant.name == name) else {
+            let names: Vec<_> = self.variants.iter().map(|v| v.name.as_str()).collect();
+            return Err(format!(
+                "workload {}: there is no variant \"{name}\"{}; it has {}",
+                self.name,
+                nearest(name, &names),
+                names.join(", ")
+            ));
+        };
+        let mut changed = self.clone();
+        changed.variants.clear();
+        for class in &mut changed.classes {
+            let change = variant.changes.iter().find(|(name, _)| *name == class.name);
+            if let Some((_, change)) = change {
+                class.handler = change.handler.unwrap_or(class.handler);
+                class.load = change.load.unwrap_or(class.load);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Every variant with its name, or the workload itself with an empty name.
+    pub(crate) fn each_variant(&self) -> Vec<(String, Self)> {
+        if self.variants.is_empty() {
+            return vec![(String::new(), self.clone())];
+        }
+        let made =
+            |variant: &Variant| Some((variant.name.clone(), self.variant(&variant.name).ok()?));
+        self.variants.iter().filter_map(made).collect()
+    }
+
+    /// The same with every low class connected and silent: what the high classes are like alone.
+    pub(crate) fn low_off(&self) -> Self {
+        let mut alone = self.clone();
+        for class in &mut alone.classes {
+            if class.class == Rank::Low {
+                class.load = Load::Silent;
+            }
+        }
+        alone
+    }
+
+    /// Whether a low class sends anything.
+    pub(crate) fn low_sends(&self) -> bool {
+        self.low().any(|class| class.load != Load::Silent)
+    }
+
+    /// The classes that matter.
+    pub(crate) fn high(&self) -> impl Iterator<Item = &Class> {
+        self.classes
+            .iter()
+            .filter(|class| class.class == Rank::High)
+    }
+
+    /// The others.
+    pub(crate) fn low(&self) -> impl Iterator<Item = &Class> {
+        self.classes.iter().filter(|class| class.class == Rank::Low)
+    }
+
+    /// Whether the one-core ceiling must be known before this can run.
+    pub(crate) fn needs_ceiling(&self) -> bool {
+        let of_ceiling = |load: &Load| matches!(load, Load::ShareOfCeiling { .. });
+        let in_variant = |variant: &Variant| {
+            let loads = variant.changes.iter().filter_map(|(_, c)| c.load.as_ref());
+            loads.into_iter().any(of_ceiling)
+        };
+        self.classes.iter().any(|class| of_ceiling(&class.load))
+            || self.variants.iter().any(in_variant)
+    }
+
+    /// Refuses what is wrong in itself: no classes, names twice, sizes and rates out of bounds.
+    ///
+    /// # Errors
+    /// The first thing wrong, by class and field.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.name.is_empty() {
+            return Err("name is empty".into());
+        }
+        if self.high().next().is_none() {
+            return Err("no class has class = \"high\": there is nothing to protect".into());
+        }
+        for (at, class) in self.classes.iter().enumerate() {
+            if self.classes[..at]
+                .iter()
+                .any(|other| other.name == class.name)
+            {
+                return Err(format!("two classes are named \"{}\"", class.name));
+            }
+            class
+                .check()
+                .map_err(|e| format!("class {}: {e}", class.name))?;
+        }
+        for (at, variant) in self.variants.iter().enumerate() {
+            let named = |e: String| format!("variant {}: {e}", variant.name);
+            if self.variants[..at]
+                .iter()
+                .any(|other| other.name == variant.name)
+            {
+                return Err(named("there are two of this name".into()));
+            }
+            let names: Vec<_> = self.classes.iter().map(|c| c.name.as_str()).collect();
+            for (class, _) in &variant.changes {
+                if !names.contains(&class.as_str()) {
+                    let near = nearest(class, &names);
+                    return Err(named(format!("there is no class \"{class}\"{near}")));
+                }
+            }
+            let changed = self.variant(&variant.name)?;
+            for class in &changed.classes {
+                class
+                    .check()
+                    .map_err(|e| named(format!("class {}: {e}", class.name)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a load that `cores` cores can't carry however it is laid out: more computing a
+    /// second than there are seconds. (A class that is to be overloaded says `saturate`.)
+    ///
+    /// # Errors
+    /// How many cores the classes with a schedule would need.
+    pub(crate) fn check_for(&self, cores: usize) -> Result<(), String> {
+        for (variant, workload) in self.each_variant() {
+            let needed: f64 = workload.classes.iter().map(Class::cores_needed).sum();
+            // A number of cores is small enough for a float.
+            let cores = f64::from(u32::try_from(cores).unwrap_or(u32::MAX));
+            if needed > cores {
+                let of = if variant.is_empty() {
+                    String::new()
+                } else {
+                    format!(", variant {variant}")
+                };
+                return Err(format!(
+                    "workload {}{of}: its rates need {needed:.1} cores for the handlers alone, and \
+                     there are {cores}: lower rate_per_s or the handlers' us, or let the class \
+                     saturate",
+                    self.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Class {
+    /// Cores that its schedule keeps busy in handlers.
+    fn cores_needed(&self) -> f64 {
+        // A share of a ceiling that includes the handler is that share of a core.
+        match (self.handler.kind, self.load) {
+            (_, Load::ShareOfCeiling { share, .. }) => share,
+            (Work::Spin, load) => {
+                load.offered_per_s(0.0).unwrap_or(0.0) * self.handler.mean_us() / 1e6
+            }
+            _ => 0.0,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let name_fits = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        if self.name.is_empty() || !self.name.chars().all(name_fits) {
+            return Err("a name is made of letters, digits, _ and -".into());
+        }
+        if !(1..=SESSIONS_MAX).contains(&self.sessions) {
+            return Err(format!(
+                "sessions = {} is not in 1 to {SESSIONS_MAX}",
+                self.sessions
+            ));
+        }
+        if !FRAME_BYTES.contains(&self.frame_bytes) {
+            let (min, max) = (FRAME_BYTES.start(), FRAME_BYTES.end());
+            return Err(format!(
+                "frame_bytes = {} is not in {min} to {max}",
+                self.frame_bytes
+            ));
+        }
+        self.check_load()?;
+        self.check_handler()
+    }
+
+    fn check_load(&self) -> Result<(), String> {
+        let rate_fits = |what: &str, per_s: f64| {
+            if per_s > 0.0 && per_s <= RATE_MAX {
+                return Ok(());
+            }
+            Err(format!(
+                "{what} = {per_s} is impossible: it must be above 0 and at most {RATE_MAX}"
+            ))
+        };
+        match self.load {
+            Load::Rate { per_s, .. } => rate_fits("rate_per_s", per_s),
+            Load::ShareOfCeiling { share, .. } if !(share > 0.0 && share <= 2.0) => Err(format!(
+                "share_of_ceiling = {share} is impossible: it must be above 0 and at most 2"
+            )),
+            Load::Bursts { every_ms, frames } => {
+                if !(0.1..=60_000.0).contains(&every_ms) {
+                    return Err(format!("every_ms = {every_ms} is not in 0.1 to 60000"));
+                }
+                rate_fits(
+                    "the rate of its bursts",
+                    f64::from(frames) * 1000.0 / every_ms,
+                )
+            }
+            Load::Saturate { depth } if !(1..=4096).contains(&depth) => {
+                Err(format!("depth = {depth} is not in 1 to 4096"))
+            }
+            Load::Saturate { .. } if !self.replies => Err(
+                "saturate needs replies = true: without answers nobody knows what is on its way"
+                    .into(),
+            ),
+            Load::ShareOfCeiling { .. } if !self.replies => {
+                Err("share_of_ceiling needs replies = true: its ceiling is measured by them".into())
+            }
+            Load::ShareOfCeiling { .. } if self.role == Role::Client => {
+                Err("share_of_ceiling is for role = \"server\"".into())
+            }
+            Load::ShareOfCeiling { .. } | Load::Saturate { .. } | Load::Silent => Ok(()),
+        }
+    }
+
+    fn check_handler(&self) -> Result<(), String> {
+        let fits = |what: &str, us: f64| {
+            if (0.0..=HANDLER_US_MAX).contains(&us) {
+                return Ok(());
+            }
+            Err(format!(
+                "handler: {what} = {us} is not in 0 to {HANDLER_US_MAX}"
+            ))
+        };
+        match self.handler.cost {
+            Cost::Fixed { us } => fits("us", us),
+            Cost::Exponential { mean_us } => fits("mean_us", mean_us),
+            Cost::Uniform { min_us, max_us } if min_us > max_us => Err(format!(
+                "handler: min_us = {min_us} is above max_us = {max_us}"
+            )),
+            Cost::Uniform { min_us, max_us } => {
+                fits("min_us", min_us)?;
+                fits("max_us", max_us)
+            }
+        }
+    }
+}
