@@ -3,4 +3,3 @@
 pub(crate) mod nearest;
 pub(crate) mod result;
 pub(crate) mod workload;
-mod workload_file;

@@ -65,6 +65,10 @@ pub(crate) struct ClassRun {
     pub(crate) frames_per_s: f64,
     /// From due to answer; empty without answers.
     pub(crate) latency: Latencies,
+    /// From due to sent: how far behind its schedule the driver was. Part of `latency`.
+    pub(crate) late: Latencies,
+    /// Frames due that were never sent, because too many were on their way already.
+    pub(crate) unsent: u64,
     /// Answers that came and were right.
     pub(crate) verified: u64,
     /// What was wrong with them, and frames never answered.

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::nearest::nearest;
-use super::workload::{
-    Arrivals, Change, Class, Cost, Handler, Load, Rank, Role, Variant, Work, Workload,
-};
+use super::super::nearest::nearest;
+use super::{Arrivals, Change, Class, Cost, Handler, Load, Rank, Role, Variant, Work, Workload};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
