@@ -22,7 +22,69 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Serve(ServeArgs),
     Load(LoadArgs),
+    Lab(LabArgs),
+    #[command(hide = true)]
+    LabServer(LabServerArgs),
     Doctor(DoctorArgs),
+}
+
+/// Run one workload under every layout, and say which layout is best for it.
+///
+/// The same handlers and the same load, in rounds that each run every layout: a port per network,
+/// one shared port, selectively shared ports, dispatch to pools, lanes, dedicated ports. Latency
+/// runs from the moment a frame was due; every answer is checked byte by byte. Writes report.json
+/// and report.html.
+#[derive(Debug, Args)]
+pub(crate) struct LabArgs {
+    /// A built-in workload (argument, blocking, fair, burst, idle_low) or a workload file
+    #[arg(
+        long,
+        short = 'w',
+        value_name = "NAME|FILE",
+        default_value = "argument"
+    )]
+    pub(crate) workload: String,
+
+    /// Measured time of each run
+    #[arg(long, short = 't', value_name = "N", default_value = "3", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+
+    /// Rounds; each runs every layout, with the low class and without it
+    #[arg(long, short = 'r', value_name = "N", default_value_t = 5,
+          value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Layouts to compare [default: the six]
+    #[arg(long, short = 'l', value_name = "A,B,..", value_delimiter = ',')]
+    pub(crate) layouts: Vec<String>,
+
+    /// Folder for report.json, report.html and the topologies
+    #[arg(long, short = 'o', value_name = "DIR", default_value = "wharf-lab")]
+    pub(crate) out: std::path::PathBuf,
+
+    /// Look for the most frames a second of the high class, instead of its latency at a rate
+    #[arg(long)]
+    pub(crate) ceiling: bool,
+
+    /// Print the report as one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The process that `wharf lab` measures.
+#[derive(Debug, Args)]
+pub(crate) struct LabServerArgs {
+    /// Topology file
+    #[arg(long)]
+    pub(crate) topology: std::path::PathBuf,
+
+    /// A built-in workload or a workload file
+    #[arg(long)]
+    pub(crate) workload: String,
+
+    /// A variant of it
+    #[arg(long, default_value = "")]
+    pub(crate) variant: String,
 }
 
 /// Run a whole game-server process: players, chat link, master link, and their peers.

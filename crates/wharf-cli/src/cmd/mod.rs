@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod lab;
 mod load;
 mod serve;
 
@@ -18,6 +19,8 @@ pub(crate) fn run(command: Option<Command>) -> Result<Exit, Failure> {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Load(args)) => load::run(&args),
+        Some(Command::Lab(args)) => lab::run(&args),
+        Some(Command::LabServer(args)) => lab::serve(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     }
 }

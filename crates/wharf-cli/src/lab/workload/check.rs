@@ -9,8 +9,8 @@ const SESSIONS_MAX: u32 = 10_000;
 const RATE_MAX: f64 = 1_000_000.0;
 /// Longest handler, in microseconds: ten seconds.
 pub(super) const HANDLER_US_MAX: f64 = 10_000_000.0;
-/// Smallest and largest frame: the header, the label that is checked, and what a u16 can say.
-const FRAME_BYTES: std::ops::RangeInclusive<u16> = 12..=32_768;
+/// Smallest and largest frame: the header, the label that is checked, and the default framing's limit.
+const FRAME_BYTES: std::ops::RangeInclusive<u16> = 12..=16_384;
 
 impl Workload {
     /// Refuses what is wrong in itself: no classes, names twice, sizes and rates out of bounds.
