@@ -21,7 +21,7 @@ pub mod topology;
 pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
 pub use handler::Handler;
-pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn};
+pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn, TopologyHost};
 pub use network::{
     Addrs, ClientBuilder, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
 };
@@ -36,7 +36,6 @@ pub use session::queue::{SendQueueLimits, WhenFull};
 pub use session::registry::{SentToMany, Sessions};
 pub use session::{PauseGuard, SendQueueState, Session, SessionId, SessionStats};
 pub use stage::{CurrentStage, Next, Stage, Staged};
-
 pub use topology::{ThreadMap, Topology, TopologyError};
 
 /// The bytes that frames are shared as: [`bytes::Bytes`].

@@ -22,6 +22,7 @@ use crate::stats::HostSnapshot;
 
 use crew::Crew;
 pub(crate) use declare::{Declaring, Place};
+pub use from_file::TopologyHost;
 pub use pool::{Pool, PoolBuilder};
 pub use port::{Port, PortBuilder};
 pub use watch::StuckTurn;

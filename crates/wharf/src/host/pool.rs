@@ -52,7 +52,7 @@ impl Pool {
 pub struct PoolBuilder<'a> {
     host: &'a Arc<Shared>,
     name: String,
-    options: CrewOptions,
+    pub(super) options: CrewOptions,
 }
 
 impl<'a> PoolBuilder<'a> {

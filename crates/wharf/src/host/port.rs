@@ -59,7 +59,7 @@ impl Port {
 pub struct PortBuilder<'a> {
     host: &'a Arc<Shared>,
     name: String,
-    options: CrewOptions,
+    pub(super) options: CrewOptions,
 }
 
 impl<'a> PortBuilder<'a> {

@@ -19,6 +19,7 @@ mod threads;
 
 pub use fault::{Place, TopologyError, TopologyFault};
 pub use map::{LaneRow, NetworkRow, ThreadMap, ThreadRow};
+pub(crate) use nearest::did_you_mean;
 pub use plan::{
     ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan, PortPlan,
     Role, ThreadsPlan, Topology, Workers,

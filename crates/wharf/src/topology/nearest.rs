@@ -38,7 +38,7 @@ pub(crate) fn did_you_mean(wrong: &str, right: &[&str]) -> String {
 }
 
 /// `"a", "b" and "c"`.
-pub(crate) fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
     match quoted.as_slice() {
         [] => String::new(),

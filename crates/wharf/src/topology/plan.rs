@@ -78,9 +78,10 @@ pub struct LanePlan {
     pub workers_min: usize,
     /// After so long without a turn it gets one (`starve_ms_max`). Default: `None`, never.
     pub starve_after: Option<Duration>,
-    /// The most frames of one of its turns. Default: `None`, what the network says.
+    /// The most frames of one of its turns, if less than the network's. Default: `None`.
     pub frames_per_turn_max: Option<usize>,
-    /// How long one of its turns goes on (`turn_us_max`). Default: `None`, what the network says.
+    /// How long one of its turns goes on (`turn_us_max`), if less than the network's. Default:
+    /// `None`.
     pub turn_time_max: Option<Duration>,
 }
 
@@ -103,9 +104,11 @@ pub struct NetworkPlan {
     pub send_queue: SendQueueLimits,
     /// Handshake, idle, write-stall and linger timeouts.
     pub timeouts: Timeouts,
-    /// The most frames that one turn handles. Default: `None`, the lane's or the library's.
+    /// The most frames that one turn handles; the lane may say fewer. Default: `None`, the
+    /// library's.
     pub frames_per_turn_max: Option<usize>,
-    /// How long a turn goes on (`turn_us_max`). Default: `None`, the lane's or the library's.
+    /// How long a turn goes on (`turn_us_max`); the lane may say less. Default: `None`, the
+    /// library's.
     pub turn_time_max: Option<Duration>,
     /// The most jobs that wait in a session's mailbox.
     pub mailbox_max: usize,

@@ -17,6 +17,8 @@ const CORE_MAX: i64 = 1023;
 const SPIN_US_MAX: i64 = 1_000_000;
 /// A longer name is of no use in a table or as a thread's name.
 const NAME_CHARS_MAX: usize = 64;
+/// What a port takes: nobody can order more classes.
+const LANES_MAX: usize = 64;
 pub(super) const FRAMES_PER_TURN_MAX: i64 = 1_000_000;
 /// A minute is more than any turn should last.
 pub(super) const TURN_US_MAX: i64 = 60_000_000;
@@ -237,6 +239,11 @@ fn lanes(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Lanes {
     if list.is_empty() {
         let message = "lanes is empty; leave it out for one lane, or name at least one";
         fields.fault(faults, at, message);
+        return Lanes::Wrong;
+    }
+    if list.len() > LANES_MAX {
+        let message = format!("{} lanes; there may be {LANES_MAX}", list.len());
+        fields.fault(faults, at, &message);
         return Lanes::Wrong;
     }
     let mut lanes: Vec<Lane> = Vec::new();
