@@ -42,8 +42,6 @@ pub(crate) struct TopologyText {
     pub(crate) low_cap: u64,
     /// Workers of its ports and pools.
     pub(crate) workers: u64,
-    /// Classes whose turns run on a pool: each is handed over.
-    pub(crate) pooled: Vec<String>,
 }
 
 impl TopologyText {
@@ -204,17 +202,13 @@ pub(crate) fn place(
             section(&mut text, "port", "front", cores, lanes);
         }
     }
-    let mut pooled = Vec::new();
     for class in &workload.classes {
-        let place = of_class(layout, class);
-        network(&mut text, class, &place, peers);
-        pooled.extend(place.pool.map(|_| class.name.clone()));
+        network(&mut text, class, &of_class(layout, class), peers);
     }
     TopologyText {
         text,
         low_cap,
         workers: total,
-        pooled,
     }
 }
 
@@ -234,7 +228,6 @@ pub(crate) fn alone(
         text,
         low_cap: 1,
         workers: 2,
-        pooled: Vec::new(),
     }
 }
 

@@ -222,8 +222,7 @@ fn server_run(
 ) -> ServerRun {
     // Under a pool each turn is a session that a port's worker handed over.
     let hand_offs = |at: &Counters| {
-        let pooled = |name: &str| topology.pooled.iter().any(|pooled| pooled == name);
-        let networks = at.networks.iter().filter(|network| pooled(&network.name));
+        let networks = at.networks.iter().filter(|network| network.pool.is_some());
         networks.map(|network| network.turns).sum::<u64>()
     };
     ServerRun {

@@ -31,6 +31,8 @@ pub(crate) struct Counters {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct NetworkCounters {
     pub(crate) name: String,
+    /// The pool that runs its callbacks, if it is not the port.
+    pub(crate) pool: Option<String>,
     pub(crate) sessions: usize,
     pub(crate) frames_in: u64,
     pub(crate) frames_out: u64,
@@ -57,6 +59,7 @@ impl Counters {
         let (threads, switches_voluntary, switches_involuntary) = of_threads();
         let network = |network: &wharf::stats::NetworkSnapshot| NetworkCounters {
             name: network.name.clone(),
+            pool: network.pool.clone(),
             sessions: network.sessions,
             frames_in: network.frames_in,
             frames_out: network.frames_out,
@@ -82,7 +85,7 @@ impl Counters {
             threads,
             low_at_once_max: gauges.low_at_once_max(),
             networks: stats.networks.iter().map(network).collect(),
-            ports: stats.ports.iter().map(port).collect(),
+            ports: stats.ports.iter().chain(&stats.pools).map(port).collect(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use wharf::{Error, ErrorKind, Host, Network};
+use wharf::{Error, ErrorKind, Host, Lane, Network};
 
 use super::handler::{Gauges, LabHandler};
 use crate::lab::workload::{Role, Workload};
@@ -22,6 +22,13 @@ struct Port {
     workers: usize,
     nice: Option<i32>,
     cores: Option<Vec<usize>>,
+    lanes: Option<Vec<LaneEntry>>,
+}
+
+#[derive(Deserialize)]
+struct LaneEntry {
+    name: String,
+    workers_max: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +38,7 @@ struct Net {
     links: Option<usize>,
     port: String,
     lane: Option<String>,
+    pool: Option<String>,
 }
 
 /// Declares every network of the workload where the topology says.
@@ -46,13 +54,18 @@ pub(super) fn declare(
     let text = fs::read_to_string(topology)
         .map_err(|error| config(format!("topology {}: {error}", topology.display())))?;
     let file: Topology = toml::from_str(&text).map_err(|error| config(error.to_string()))?;
-    if file.pool.is_some() || file.network.values().any(|net| net.lane.is_some()) {
-        return Err(config("lanes and pools are not there yet".into()));
-    }
     let mut host = Host::new();
     let mut ports = BTreeMap::new();
+    let mut pools = BTreeMap::new();
     for (name, port) in &file.port {
         let mut builder = host.port(name).workers(port.workers);
+        for lane in port.lanes.iter().flatten() {
+            let new = Lane::new(&lane.name);
+            builder = builder.lane(match lane.workers_max {
+                Some(workers) => new.workers_max(workers),
+                None => new,
+            });
+        }
         if let Some(nice) = port.nice {
             builder = builder.nice(nice);
         }
@@ -60,6 +73,9 @@ pub(super) fn declare(
             builder = builder.cores(cores.clone());
         }
         ports.insert(name, builder.build()?);
+    }
+    for (name, pool) in file.pool.iter().flatten() {
+        pools.insert(name, host.pool(name).workers(pool.workers).build()?);
     }
     let mut networks = Vec::new();
     for class in &workload.classes {
@@ -70,15 +86,24 @@ pub(super) fn declare(
             .ok_or_else(|| none("network"))?;
         let port = ports.get(&net.port).ok_or_else(|| none("port"))?;
         let handler = LabHandler::new(class, gauges);
+        let pool = net.pool.as_ref().and_then(|pool| pools.get(pool));
+        macro_rules! placed {
+            ($builder:expr) => {{
+                let mut builder = $builder.port(port);
+                if let Some(pool) = pool {
+                    builder = builder.pool(pool);
+                }
+                if let Some(lane) = &net.lane {
+                    builder = builder.lane(lane);
+                }
+                builder
+            }};
+        }
         let network = match class.role {
-            Role::Server => host
-                .server(&class.name, handler)
-                .port(port)
+            Role::Server => placed!(host.server(&class.name, handler))
                 .handshake_timeout(None)
                 .listen(net.listen.as_deref().ok_or_else(|| none("listen"))?)?,
-            Role::Client => host
-                .client(&class.name, handler)
-                .port(port)
+            Role::Client => placed!(host.client(&class.name, handler))
                 .links(net.links.unwrap_or(1))
                 .connect(net.connect.as_deref().ok_or_else(|| none("connect"))?)?,
         };
