@@ -192,16 +192,25 @@ impl CrewOptions {
     }
 }
 
-/// Refuses fewer workers than lanes are promised.
+/// Refuses fewer workers than lanes are promised, and promises that leave a lane none at all.
 fn promised(what: &str, lanes: &[Lane], workers: usize) -> Result<()> {
-    let promised: usize = lanes.iter().map(|lane| lane.workers_min).sum();
-    if promised <= workers {
+    let each = lanes.iter().map(|lane| lane.workers_min);
+    let promised = each.fold(0, usize::saturating_add);
+    let left_out = lanes.iter().find(|lane| lane.workers_min == 0);
+    let message = if promised > workers {
+        format!(
+            "{what}: its lanes are promised {promised} workers by workers_min, and it has \
+             {workers}; give it more workers or promise fewer"
+        )
+    } else if let Some(lane) = left_out.filter(|_| promised == workers) {
+        format!(
+            "{what}: all of its {workers} workers are promised to other lanes by workers_min, so \
+             lane \"{}\" would never run; give it more workers or promise fewer",
+            lane.name
+        )
+    } else {
         return Ok(());
-    }
-    let message = format!(
-        "{what}: its lanes are promised {promised} workers by workers_min, and it has {workers}; \
-         give it more workers or promise fewer"
-    );
+    };
     Err(Error::new(ErrorKind::Config, message))
 }
 
@@ -260,9 +269,11 @@ impl Crew {
                 if wake {
                     self.core.backend.wake();
                 }
-                inner.workers.retain(|thread| !thread.is_finished());
                 for _ in have..workers {
-                    self.spawn(&host.engine, &mut inner)?;
+                    if let Err(error) = self.spawn(&host.engine, &mut inner) {
+                        self.settle_for_less();
+                        return Err(error);
+                    }
                 }
             }
             Stage::Starting(_) | Stage::Stopping(_) | Stage::Stopped(_) => {
@@ -273,6 +284,16 @@ impl Crew {
         }
         self.workers.store(workers, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Not all the threads were to be had: those that are there are as many as are wanted.
+    fn settle_for_less(&self) {
+        let mut queue = self.core.queue.lock();
+        let have = queue.workers();
+        // Not fewer than there are, so nobody has to be woken to leave.
+        let _ = queue.resize(have);
+        drop(queue);
+        self.workers.store(have, Ordering::Relaxed);
     }
 
     /// One more worker. If its thread can't be had, the crew goes on with those it has.

@@ -144,7 +144,12 @@ impl Supervisor {
     }
 
     fn name_stuck_turns(&mut self) {
-        let limit = self.shared.inner.lock().stuck_after;
+        let limit = {
+            let mut inner = self.shared.inner.lock();
+            // Those that left a crew: the system keeps a thread's stack until somebody lets go.
+            inner.workers.retain(|thread| !thread.is_finished());
+            inner.stuck_after
+        };
         let stuck = self.shared.stuck_turns(limit);
         let key = |turn: &StuckTurn| (turn.port.clone(), turn.worker, turn.session);
         for turn in stuck

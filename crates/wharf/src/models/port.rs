@@ -151,7 +151,7 @@ impl Port {
             let (picked, wake) = {
                 let mut queue = self.queue.lock().unwrap();
                 if let Some(lane) = ended.take() {
-                    queue.turn_ended(lane);
+                    queue.turn_ended(lane, Time::ZERO);
                 }
                 if let Some(lane) = again.take() {
                     let woken = queue.push(lane, Item::Turn(lane), Time::ZERO);

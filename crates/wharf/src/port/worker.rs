@@ -89,6 +89,8 @@ pub(crate) struct Worker {
     ended: Option<usize>,
     /// The session of that turn, if it wants another.
     again: Option<Arc<dyn Served>>,
+    /// It has never stepped: perhaps it never will, as there is no thread for it.
+    fresh: bool,
 }
 
 impl Worker {
@@ -109,6 +111,7 @@ impl Worker {
             parked: false,
             ended: None,
             again: None,
+            fresh: true,
             port,
         }
     }
@@ -206,10 +209,11 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
 impl Drive for Worker {
     fn step(&mut self) -> Step {
         current::enter(&self.port, self.index);
+        self.fresh = false;
         let (picked, wake) = {
             let mut queue = self.port.queue.lock();
             if let Some(lane) = self.ended.take() {
-                queue.turn_ended(lane);
+                queue.turn_ended(lane, self.now);
             }
             if let Some(item) = self.again.take() {
                 // A searcher is here, so nobody is to be woken.
@@ -294,6 +298,17 @@ impl Drive for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        if self.fresh {
+            // Counted as a searcher who comes for what is pushed, it would keep others asleep.
+            let wake = {
+                let mut queue = self.port.queue.lock();
+                self.port.free_slot(self.index);
+                queue.leave()
+            };
+            if wake {
+                self.port.backend.wake();
+            }
+        }
         self.port.alive.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -308,4 +323,26 @@ pub(crate) fn run(mut worker: Worker) {
         }
     }
     current::leave();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::Parking;
+
+    /// A worker for whom there is no thread gives back what it was counted for.
+    #[test]
+    fn a_worker_that_never_runs_leaves_no_trace() {
+        let pool = PortCore::pool("pool".into(), Arc::new(Parking::default()), Vec::new());
+        let pool = Arc::new(pool);
+        pool.prepare(1, 0);
+        for _ in 0..2 {
+            let index = pool.take_slot().expect("the slot is free again");
+            let worker = Worker::new(Arc::clone(&pool), index, Duration::ZERO);
+            assert_eq!(pool.queue.lock().workers(), 1);
+            drop(worker);
+            assert_eq!(pool.queue.lock().workers(), 0);
+            assert_eq!(pool.alive.load(Ordering::Acquire), 0);
+        }
+    }
 }

@@ -50,7 +50,7 @@ struct Lane<T> {
     /// The most that ran at once so far.
     running_peak: usize,
     turns: u64,
-    /// Its last turn began, or its queue was empty until then.
+    /// Its last turn began or ended, or its queue was empty until then.
     waits_since: Time,
 }
 
@@ -171,11 +171,21 @@ impl<T> Lanes<T> {
     }
 
     /// Gives back the slot that [`Self::pick`] took.
-    pub(crate) fn release(&mut self, lane: usize) {
+    pub(crate) fn release(&mut self, lane: usize, now: Time) {
         let lane = &mut self.lanes[lane];
         debug_assert!(lane.running > 0, "a slot is released once");
         lane.running -= 1;
+        // By the turn's end: by its begin, a lane whose turns last long would have starved again
+        // at each of their ends, and higher lanes would never run.
+        lane.waits_since = lane.waits_since.max(now);
         self.running -= 1;
+    }
+
+    /// Whether so many workers, of whom nobody is to be called off a turn, keep what lanes were
+    /// promised.
+    pub(crate) fn kept_by(&self, workers: usize) -> bool {
+        let owed = || self.lanes.iter().map(Lane::owed).sum();
+        !self.reserves || workers.saturating_sub(self.running) >= owed()
     }
 
     /// Takes all that is queued, whatever the caps.
@@ -248,7 +258,7 @@ mod tests {
         assert_eq!(picked(&mut lanes, 0, 8), Some("low 1"));
         assert_eq!(picked(&mut lanes, 0, 8), None, "the low lane is at its cap");
         assert_eq!(lanes.queued(), 1);
-        lanes.release(1);
+        lanes.release(1, at(0));
         assert!(lanes.has_eligible(8));
         assert_eq!(picked(&mut lanes, 0, 8), Some("low 2"));
     }
@@ -268,7 +278,7 @@ mod tests {
         assert_eq!(picked(&mut lanes, 0, 3), None, "the third worker is kept");
         lanes.push(1, "low", at(0));
         assert_eq!(picked(&mut lanes, 0, 3), Some("low"));
-        lanes.release(0);
+        lanes.release(0, at(0));
         assert_eq!(
             picked(&mut lanes, 0, 3),
             Some("c"),
@@ -289,12 +299,29 @@ mod tests {
             lanes.push(0, item, at(0));
         }
         assert_eq!(picked(&mut lanes, 9, 1), Some("a"));
-        lanes.release(0);
+        lanes.release(0, at(10));
         assert_eq!(picked(&mut lanes, 10, 1), Some("low 1"));
-        lanes.release(1);
+        lanes.release(1, at(10));
         assert_eq!(picked(&mut lanes, 11, 1), Some("b"), "one turn, not all");
-        lanes.release(0);
+        lanes.release(0, at(20));
         assert_eq!(picked(&mut lanes, 20, 1), Some("low 2"));
+    }
+
+    #[test]
+    fn a_lane_whose_turns_last_long_starves_nobody_by_ageing() {
+        let ageing = LaneSpec {
+            starve_after: Some(Duration::from_millis(10)),
+            ..LaneSpec::capped(8)
+        };
+        let mut lanes = Lanes::new(vec![LaneSpec::capped(8), ageing]);
+        lanes.push(1, "low 1", at(0));
+        lanes.push(1, "low 2", at(0));
+        lanes.push(0, "high", at(0));
+        assert_eq!(picked(&mut lanes, 10, 1), Some("low 1"));
+        lanes.release(1, at(30));
+        assert_eq!(picked(&mut lanes, 30, 1), Some("high"));
+        lanes.release(0, at(40));
+        assert_eq!(picked(&mut lanes, 40, 1), Some("low 2"));
     }
 
     #[test]

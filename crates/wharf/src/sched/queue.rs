@@ -111,9 +111,10 @@ impl<T> RunQueue<T> {
         self.wants_wake()
     }
 
-    /// Whether the searching worker that asks is to leave.
+    /// Whether the searching worker that asks is to leave: there are too many, and those who stay
+    /// keep what lanes were promised. Else one of those in turns leaves at its end.
     pub(crate) fn surplus(&self) -> bool {
-        self.workers > self.wanted
+        self.workers > self.wanted && self.lanes.kept_by(self.workers - 1)
     }
 
     /// The workers there are.
@@ -236,8 +237,8 @@ impl<T> RunQueue<T> {
     }
 
     /// A turn ended: its slot is free and its worker searches again.
-    pub(crate) fn turn_ended(&mut self, lane: usize) {
-        self.lanes.release(lane);
+    pub(crate) fn turn_ended(&mut self, lane: usize, now: Time) {
+        self.lanes.release(lane, now);
         self.searching += 1;
     }
 

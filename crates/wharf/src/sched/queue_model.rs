@@ -138,6 +138,20 @@ impl Plain {
         free > promised
     }
 
+    /// Workers that nobody else may use, whether in turns or free.
+    fn bound(&self) -> usize {
+        let in_turns = self.count(|doing| matches!(doing, Doing::Turn(_)));
+        let lanes = self.specs.iter().enumerate();
+        let owed = lanes.map(|(lane, spec)| spec.workers_min.saturating_sub(self.running(lane)));
+        in_turns + owed.sum::<usize>()
+    }
+
+    /// One may go: too many are there, and those who stay keep the promises.
+    fn surplus(&self) -> bool {
+        let here = self.count(|doing| doing != Doing::Gone);
+        here > self.wanted && here > self.bound()
+    }
+
     fn best_lane(&self) -> Option<usize> {
         let mut eligible: Vec<_> = (0..self.specs.len())
             .filter(|&l| self.eligible(l))
@@ -211,7 +225,8 @@ impl Plain {
             }
             Doing::Turn(lane) => {
                 self.workers[worker] = Doing::Searching;
-                self.queue.turn_ended(lane);
+                self.queue.turn_ended(lane, self.now);
+                self.since[lane] = self.now;
                 if again {
                     assert!(!self.push(Some(lane)), "nobody is woken for it");
                 }
@@ -228,6 +243,7 @@ impl Plain {
     }
 
     fn pick(&mut self, worker: usize) {
+        assert_eq!(self.queue.surplus(), self.surplus());
         if self.queue.surplus() {
             self.workers[worker] = Doing::Gone;
             let wake = self.queue.leave();
@@ -278,7 +294,8 @@ impl Plain {
         let parked = self.count(|d| d == Doing::Parked);
         let here = self.count(|d| d != Doing::Gone);
         assert_eq!(self.queue.workers(), here);
-        let work = self.best_lane().is_some() || !self.work.is_empty() || here > self.wanted;
+        assert!(here >= self.bound(), "what was promised is kept");
+        let work = self.best_lane().is_some() || !self.work.is_empty() || self.surplus();
         assert!(
             !(work && parked > 0) || searching > 0 || self.posted,
             "nobody comes for it: {:?}",
