@@ -237,14 +237,14 @@ impl PortCore {
     }
 
     /// Has the turns of `item` run in lane `to` from its next one on: `store` notes the lane and
-    /// returns the one before. If it is queued it moves at once (R7).
-    pub(crate) fn relane(&self, item: *const (), to: usize, store: impl FnOnce() -> usize) {
+    /// returns the one before, if the item is queued there. Then it moves at once (R7).
+    pub(crate) fn relane(&self, item: *const (), to: usize, store: impl FnOnce() -> Option<usize>) {
         let now = self.now();
         let wake = {
             let mut queue = self.queue.lock();
-            let from = store();
+            let from = store().filter(|&from| from != to);
             let is = |queued: &Arc<dyn Served>| Arc::as_ptr(queued).cast::<()>() == item;
-            from != to && queue.relane(from, to, now, is)
+            from.is_some_and(|from| queue.relane(from, to, now, is))
         };
         if wake {
             self.backend.wake();

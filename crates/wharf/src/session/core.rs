@@ -201,7 +201,9 @@ impl<H: Handler> SessionCore<H> {
         let to = u8::try_from(lane).unwrap_or(u8::MAX);
         let item = Arc::as_ptr(self).cast::<()>();
         turns.relane(item, lane, || {
-            usize::from(self.lane.swap(to, Ordering::Relaxed))
+            let from = self.lane.swap(to, Ordering::Relaxed);
+            // In its own turn, after a login say, it stands in no queue: nothing to look through.
+            self.word.is_queued().then_some(usize::from(from))
         });
         Ok(())
     }

@@ -119,6 +119,12 @@ impl Word {
         self.bits() & (STATE | READABLE | REMAINDER | PAUSED | CHOKED) == IDLE
     }
 
+    /// Whether it waits for a turn. Asked under the run queue's lock, "no" means that it does not
+    /// stand in that queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.bits() & STATE == QUEUED
+    }
+
     /// One transition: `step` maps the old bits to the new ones.
     fn change(&self, mut step: impl FnMut(u32) -> u32) -> (u32, u32) {
         let mut old = self.0.load(Ordering::Relaxed);
