@@ -36,7 +36,7 @@ use once::{a_refused_session_is_only_counted, open_once_close_once};
 use panics::panic_is_contained;
 use refusals::{
     a_taken_port_leaves_nothing_started, an_unknown_backend_is_named, bad_addresses_are_named,
-    bad_networks_are_named, bad_ports_are_named, what_does_not_fit_is_refused,
+    bad_lanes_are_named, bad_networks_are_named, bad_ports_are_named, what_does_not_fit_is_refused,
 };
 use sending::{
     a_failed_encoder_leaves_nothing, a_gathering_thread_holds_nobody_back, a_turn_keeps_its_order,
@@ -89,6 +89,7 @@ mod bad_input_is_named {
     use super::*;
     on_real_sockets!(
         bad_ports_are_named,
+        bad_lanes_are_named,
         bad_networks_are_named,
         bad_addresses_are_named,
         an_unknown_backend_is_named,

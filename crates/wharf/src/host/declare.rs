@@ -7,6 +7,7 @@ use super::{Inner, Pool, Port, PortBuilder, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
 use crate::port::PortCore;
+use crate::sched::Lane;
 
 /// A network being declared, for its builder.
 #[derive(Debug)]
@@ -97,74 +98,85 @@ impl<'a> Declaring<'a> {
                      them where the port is declared",
                 );
             }
-            (Some(port), None) => port,
-            (None, Some(workers)) => PortBuilder::new(self.host, &self.name)
-                .workers(workers)
-                .build()?,
-            (None, None) => self.default_port()?,
+            (None, None) => self.default_port(),
+            (port, _) => port,
         };
-        let inner = self.host.inner.lock();
-        if !inner
-            .ports
-            .iter()
-            .any(|own| Arc::ptr_eq(&own.shared, &port.shared))
-        {
-            return self.config("its port belongs to another host");
-        }
-        if let Some(pool) = &self.pool
-            && !inner
-                .pools
-                .iter()
-                .any(|own| Arc::ptr_eq(&own.shared, &pool.shared))
-        {
-            return self.config("its pool belongs to another host");
-        }
-        let place = self.place(&port)?;
-        Ok((self.name.clone(), inner.networks.len(), place))
-    }
-
-    /// The lane, by its name.
-    fn place(&self, port: &Port) -> Result<Place> {
+        self.refuse_strangers(port.as_ref())?;
+        // Before a port of its own is made: what is refused leaves nothing behind.
+        let lane = self.lane_index(port.as_ref())?;
+        let port = match (port, self.workers) {
+            (Some(port), _) => port,
+            (None, Some(workers)) => {
+                let own = PortBuilder::new(self.host, &self.name);
+                own.workers(workers).build()?
+            }
+            (None, None) => PortBuilder::new(self.host, DEFAULT_PORT).build()?,
+        };
         let port = Arc::clone(&port.shared.core);
-        let (what, turns) = match &self.pool {
-            Some(pool) => ("pool", Arc::clone(&pool.shared.core)),
-            None => ("port", Arc::clone(&port)),
-        };
-        let names: Vec<_> = turns.lanes.iter().map(|lane| &*lane.name).collect();
-        let lane = match &self.lane {
-            Some(name) => turns.lane_named(name),
-            None => (names.len() == 1).then_some(0),
-        };
-        let Some(lane) = lane else {
-            let wrong = match &self.lane {
-                Some(name) => format!("has no lane \"{name}\""),
-                None => "has several lanes, and none is named".to_owned(),
-            };
-            return self.config(&format!(
-                "its {what} \"{}\" {wrong}; name one with .lane(..): {}",
-                turns.name,
-                names.join(", ")
-            ));
-        };
+        let turns = self.pool.as_ref().map_or(&port, |pool| &pool.shared.core);
+        let turns = Arc::clone(turns);
         if self.pool.is_some() {
             turns.guard_by(&port);
         }
-        Ok(Place { port, turns, lane })
+        let index = self.host.inner.lock().networks.len();
+        Ok((self.name.clone(), index, Place { port, turns, lane }))
     }
 
-    fn default_port(&self) -> Result<Port> {
-        let found = {
-            let inner = self.host.inner.lock();
-            inner
-                .ports
-                .iter()
-                .find(|port| port.name() == DEFAULT_PORT)
-                .cloned()
+    /// Refuses ports and pools of other hosts.
+    fn refuse_strangers(&self, port: Option<&Port>) -> Result<()> {
+        let inner = self.host.inner.lock();
+        let own_port = |port: &Port| {
+            let mut own = inner.ports.iter();
+            own.any(|own| Arc::ptr_eq(&own.shared, &port.shared))
         };
-        match found {
-            Some(port) => Ok(port),
-            None => PortBuilder::new(self.host, DEFAULT_PORT).build(),
+        let own_pool = |pool: &Pool| {
+            let mut own = inner.pools.iter();
+            own.any(|own| Arc::ptr_eq(&own.shared, &pool.shared))
+        };
+        if !port.is_none_or(own_port) {
+            return self.config("its port belongs to another host");
         }
+        if !self.pool.as_ref().is_none_or(own_pool) {
+            return self.config("its pool belongs to another host");
+        }
+        Ok(())
+    }
+
+    /// The index of its lane, by its name; `None` stands for a port of its own.
+    fn lane_index(&self, port: Option<&Port>) -> Result<usize> {
+        let (what, turns) = match (&self.pool, port) {
+            (Some(pool), _) => ("pool", Some(&pool.shared.core)),
+            (None, port) => ("port", port.map(|port| &port.shared.core)),
+        };
+        let names: Vec<&str> = match turns {
+            Some(turns) => turns.lanes.iter().map(|lane| &*lane.name).collect(),
+            None => vec![Lane::DEFAULT],
+        };
+        let (lane, wrong) = match &self.lane {
+            Some(name) => {
+                let lane = names.iter().position(|known| known == name);
+                (lane, format!("has no lane \"{name}\""))
+            }
+            None => {
+                let wrong = "has several lanes, and none is named".to_owned();
+                ((names.len() == 1).then_some(0), wrong)
+            }
+        };
+        match lane {
+            Some(lane) => Ok(lane),
+            None => self.config(&format!(
+                "its {what} \"{}\" {wrong}; name one with .lane(..): {}",
+                turns.map_or(self.name.as_str(), |turns| &turns.name),
+                names.join(", ")
+            )),
+        }
+    }
+
+    /// The port of networks that name none, if it was made.
+    fn default_port(&self) -> Option<Port> {
+        let inner = self.host.inner.lock();
+        let mut ports = inner.ports.iter();
+        ports.find(|port| port.name() == DEFAULT_PORT).cloned()
     }
 
     /// The network is complete.
@@ -186,6 +198,10 @@ pub(super) fn require_declaring(inner: &Inner, what: &str) -> Result<()> {
 /// share their names: threads, counters and topology files go by them.
 pub(super) fn require_free(inner: &Inner, what: &str, name: &str) -> Result<()> {
     require_declaring(inner, &format!("{what} \"{name}\""))?;
+    if name.contains('\0') {
+        let message = format!("{what} {name:?}: a thread can't have a name with a NUL in it");
+        return Err(Error::new(ErrorKind::Config, message));
+    }
     let port = inner.ports.iter().any(|port| port.name() == name);
     let pool = inner.pools.iter().any(|pool| pool.name() == name);
     if !port && !pool {

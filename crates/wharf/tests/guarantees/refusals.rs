@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wharf::{Error, ErrorKind, Host, Network, SendQueueLimits, ServerBuilder};
+use wharf::{Error, ErrorKind, Host, Lane, Network, SendQueueLimits, ServerBuilder};
 
 use crate::support::{Act, World, check_stopped};
 
@@ -75,6 +75,68 @@ pub(crate) fn bad_ports_are_named(w: &World) {
     let late = host.server("late", Act::echo()).port(&front).listen(HERE);
     refused(late, ErrorKind::State, &["\"late\"", "before .start()"]);
     refused(host.start(), ErrorKind::State, &["runs already"]);
+}
+
+pub(crate) fn bad_lanes_are_named(w: &World) {
+    let mut host = w.host();
+    let mut wrong = |workers: usize, lanes: &[Lane], words: &[&str]| {
+        let declare = |what: &str, words: &[&str], built: wharf::Result<()>| {
+            let whose = format!("{what} \"bad\"");
+            refused(built, ErrorKind::Config, &[words, &[&whose]].concat());
+        };
+        let lanes = || lanes.iter().cloned();
+        let port = host.port("bad").workers(workers);
+        let port = lanes().fold(port, wharf::PortBuilder::lane).build();
+        declare("port", words, port.map(drop));
+        let pool = host.pool("bad").workers(workers);
+        let pool = lanes().fold(pool, wharf::PoolBuilder::lane).build();
+        declare("pool", words, pool.map(drop));
+    };
+    let lane = Lane::new;
+    wrong(1, &[lane("a"), lane("")], &["lane 2 has an empty name"]);
+    wrong(1, &[lane("a"), lane("a")], &["\"a\" is declared twice"]);
+    wrong(
+        2,
+        &[lane("a").workers_max(0)],
+        &["\"a\"", "workers_max is 0"],
+    );
+    let above = lane("a").workers_max(3);
+    wrong(2, &[above], &["workers_max is 3", "above the 2 workers"]);
+    let crossed = lane("a").workers_max(1).workers_min(2);
+    wrong(2, &[crossed], &["workers_min (2) is above workers_max (1)"]);
+    let soon = lane("a").starve_after(Duration::ZERO);
+    wrong(1, &[soon], &["\"a\"", "starve_after is 0", "higher"]);
+    let none = lane("a").frames_per_turn_max(0);
+    wrong(1, &[none], &["\"a\"", "frames_per_turn_max is 0"]);
+    let much = [lane("a").workers_min(2), lane("b").workers_min(1)];
+    wrong(2, &much, &["promised 3 workers", "it has 2"]);
+    let far = [lane("a").workers_min(usize::MAX), lane("b").workers_min(2)];
+    wrong(2, &far, &["workers_min", "it has 2"]);
+    // What is promised to one leaves the other nothing, ever.
+    let all = [lane("a").workers_min(2), lane("b")];
+    wrong(2, &all, &["lane \"b\" would never run", "all of its 2"]);
+    let many: Vec<_> = (0..65).map(|n| lane(&n.to_string())).collect();
+    wrong(1, &many, &["more than 64 lanes"]);
+
+    let nul = host.port("a\0b").workers(1).build();
+    refused(nul, ErrorKind::Config, &["\"a\\0b\"", "NUL"]);
+    // A network that is refused for its lane has made no port.
+    let own = host.server("game", Act::echo()).workers(1).lane("vip");
+    let words = ["\"game\"", "no lane \"vip\"", ".lane(..): main"];
+    refused(own.listen(HERE), ErrorKind::Config, &words);
+    let own = host.server("game", Act::echo()).workers(1).lane("main");
+    own.listen(HERE).unwrap();
+    let front = host.port("front").workers(1).lane(lane("a"));
+    let front = front.lane(lane("b")).build().unwrap();
+    let open = host.server("chat", Act::echo()).port(&front).listen(HERE);
+    let words = ["\"chat\"", "\"front\"", "several lanes", "a, b"];
+    refused(open, ErrorKind::Config, &words);
+    let pool = host.pool("pool").workers(1).lane(lane("c")).build();
+    let other = host.server("chat", Act::echo()).port(&front);
+    let other = other.pool(&pool.unwrap()).lane("a").listen(HERE);
+    let words = ["\"chat\"", "pool \"pool\"", "no lane \"a\"", ": c"];
+    refused(other, ErrorKind::Config, &words);
+    assert_eq!(host.stats().ports.len(), 2);
 }
 
 pub(crate) fn bad_networks_are_named(w: &World) {
