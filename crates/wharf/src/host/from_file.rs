@@ -263,6 +263,13 @@ impl TopologyHost {
         )))
     }
 
+    /// The host with the ports and pools of the topology and none of its networks: for a program
+    /// that declares its networks itself, on [`Self::port`] and [`Self::pool`].
+    #[must_use]
+    pub fn ports_only(self) -> Host {
+        self.host
+    }
+
     /// Starts, waits for Ctrl-C or SIGTERM, and stops: [`Host::run_until_signal`].
     ///
     /// # Errors

@@ -273,7 +273,7 @@ impl Drive for Worker {
             } else if let Some(guardian) = self.port.guard() {
                 guardian.naps.end();
             }
-            if self.spin > Duration::ZERO {
+            if self.spin > Duration::ZERO && self.port.backend.is_real_time() {
                 waited = self.spin(max);
             }
         }

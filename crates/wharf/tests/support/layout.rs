@@ -1,22 +1,14 @@
 //! The layouts: who is served where. A body asks for the place of a role and no more.
 
-use wharf::{ClientBuilder, Handler, Host, Lane, Pool, Port, ServerBuilder};
+use wharf::{ClientBuilder, Handler, Host, Pool, Port, ServerBuilder, Topology};
 
 /// Who shares what with whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Each network has a port of its own.
-    PortPerNetwork,
     /// All networks share one port with so many workers.
     Shared(usize),
-    /// The main network has a port of its own, the others share one.
-    Selective,
-    /// One port that only hands over; the main network runs on a pool, the others on another.
-    Dispatch,
-    /// One port; the others have a lane with a cap.
-    Lanes,
-    /// The main network has a port of its own with thread settings, and so has the first.
-    Dedicated,
+    /// As the file of this name in `topologies/` says.
+    File(&'static str),
 }
 
 /// What a network is for its host.
@@ -30,108 +22,111 @@ pub(crate) enum Role {
     Second,
 }
 
+impl Role {
+    /// The network of the sample files that has this role.
+    fn network(self) -> &'static str {
+        match self {
+            Self::Main => "game",
+            Self::First => "chat",
+            Self::Second => "master",
+        }
+    }
+}
+
 /// Where a network is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) port: Port,
     pub(crate) pool: Option<Pool>,
-    pub(crate) lane: Option<&'static str>,
+    pub(crate) lane: String,
 }
 
 impl Place {
     /// How many workers run its callbacks.
     pub(crate) fn workers(&self) -> usize {
-        self.pool
-            .as_ref()
-            .map_or_else(|| self.port.workers(), Pool::workers)
+        let pool = self.pool.as_ref().map(Pool::workers);
+        pool.unwrap_or_else(|| self.port.workers())
     }
 }
 
-/// The ports and pools of a host, made as they are asked for.
+/// The ports and pools of a host, made when the first is asked for.
 pub(crate) struct Ports {
     layout: Layout,
-    ports: Vec<Port>,
-    pools: Vec<Pool>,
+    made: Option<[Place; 3]>,
 }
 
 impl Layout {
     pub(crate) fn ports(self) -> Ports {
         Ports {
             layout: self,
-            ports: Vec::new(),
-            pools: Vec::new(),
+            made: None,
         }
     }
 
     /// How many workers serve the main network.
     pub(crate) fn main_workers(self) -> usize {
-        match self {
-            Self::Shared(workers) => workers,
-            _ => 2,
-        }
+        let Self::File(file) = self else {
+            let Self::Shared(workers) = self else {
+                unreachable!("one of two")
+            };
+            return workers;
+        };
+        let topology = read(file);
+        let game = topology.network("game").unwrap();
+        let port = || topology.ports.iter().find(|port| port.name == game.port);
+        let pool = game.pool.as_ref();
+        let pool = pool.and_then(|name| topology.pools.iter().find(|pool| pool.name == *name));
+        let threads = pool.map_or_else(|| &port().unwrap().threads, |pool| &pool.threads);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        threads.workers_on(cores)
     }
+}
+
+fn read(file: &str) -> Topology {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topologies");
+    Topology::from_file(format!("{root}/{file}.toml")).unwrap()
 }
 
 impl Ports {
     /// The place of this role.
     pub(crate) fn get(&mut self, host: &mut Host, role: Role) -> Place {
-        let main = role == Role::Main;
-        let workers = self.layout.main_workers();
-        let (name, workers) = match (self.layout, role) {
-            (Layout::Shared(_) | Layout::Lanes, _) => ("shared", workers),
-            (Layout::Dispatch, _) => ("front", 1),
-            (_, Role::Main) => ("main", workers),
-            (Layout::Selective, _) => ("others", 1),
-            (_, Role::First) => ("first", 1),
-            (_, Role::Second) => ("second", 1),
-        };
-        Place {
-            port: self.port(host, name, workers),
-            pool: (self.layout == Layout::Dispatch).then(|| self.pool(host, main)),
-            lane: (self.layout == Layout::Lanes).then_some(if main {
-                "players"
-            } else {
-                "backend"
-            }),
-        }
-    }
-
-    fn port(&mut self, host: &mut Host, name: &str, workers: usize) -> Port {
-        if let Some(port) = self.ports.iter().find(|port| port.name() == name) {
-            return port.clone();
-        }
-        let mut port = host.port(name).workers(workers);
-        match self.layout {
-            Layout::Lanes => {
-                let backend = Lane::new("backend").workers_max(1);
-                port = port.lane(Lane::new("players")).lane(backend);
+        let layout = self.layout;
+        let made = self.made.get_or_insert_with(|| match layout {
+            Layout::Shared(workers) => {
+                let port = host.port("shared").workers(workers).build().unwrap();
+                let place = Place {
+                    port,
+                    pool: None,
+                    lane: "main".to_owned(),
+                };
+                [place.clone(), place.clone(), place]
             }
-            // What every machine grants: later than others, on its first core.
-            Layout::Dedicated => port = port.nice(1).cores([0]),
-            _ => {}
-        }
-        let port = port.build().unwrap();
-        self.ports.push(port.clone());
-        port
-    }
-
-    fn pool(&mut self, host: &mut Host, main: bool) -> Pool {
-        let (name, workers) = if main {
-            ("high", self.layout.main_workers())
-        } else {
-            ("low", 1)
-        };
-        if let Some(pool) = self.pools.iter().find(|pool| pool.name() == name) {
-            return pool.clone();
-        }
-        let pool = host.pool(name).workers(workers).build().unwrap();
-        self.pools.push(pool.clone());
-        pool
+            Layout::File(file) => places(host, read(file)),
+        });
+        made[role as usize].clone()
     }
 
     pub(crate) fn main(&mut self, host: &mut Host) -> Place {
         self.get(host, Role::Main)
     }
+}
+
+/// Gives the host the ports and pools of a topology; where its three networks have their places.
+fn places(host: &mut Host, topology: Topology) -> [Place; 3] {
+    let planned = std::mem::take(host).with_topology(topology).unwrap();
+    let places = [Role::Main, Role::First, Role::Second].map(|role| {
+        let plan = planned.topology().network(role.network()).unwrap();
+        Place {
+            port: planned.port(&plan.port).unwrap().clone(),
+            pool: plan
+                .pool
+                .as_ref()
+                .map(|pool| planned.pool(pool).unwrap().clone()),
+            lane: plan.lane.clone(),
+        }
+    });
+    *host = planned.ports_only();
+    places
 }
 
 /// Puts a network where its role belongs.
@@ -143,14 +138,11 @@ macro_rules! at {
     ($builder:ident) => {
         impl<H: Handler> At for $builder<'_, H> {
             fn at(self, place: &Place) -> Self {
-                let mut placed = self.port(&place.port);
-                if let Some(pool) = &place.pool {
-                    placed = placed.pool(pool);
+                let placed = self.port(&place.port).lane(&place.lane);
+                match &place.pool {
+                    Some(pool) => placed.pool(pool),
+                    None => placed,
                 }
-                if let Some(lane) = place.lane {
-                    placed = placed.lane(lane);
-                }
-                placed
             }
         }
     };

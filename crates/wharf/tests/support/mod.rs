@@ -90,19 +90,19 @@ macro_rules! matrix {
         }
     };
     (@layouts |$layout:ident| $run:block) => {
-        $crate::support::matrix! { @layout port_per_network, PortPerNetwork, $layout, $run }
         $crate::support::matrix! { @layout shared_port_1, Shared(1), $layout, $run }
-        $crate::support::matrix! { @layout shared_port_2, Shared(2), $layout, $run }
         $crate::support::matrix! { @layout shared_port_4, Shared(4), $layout, $run }
-        $crate::support::matrix! { @layout selectively_shared, Selective, $layout, $run }
-        $crate::support::matrix! { @layout dispatch, Dispatch, $layout, $run }
-        $crate::support::matrix! { @layout lanes, Lanes, $layout, $run }
-        $crate::support::matrix! { @layout dedicated, Dedicated, $layout, $run }
+        $crate::support::matrix! { @layout port_per_network, File("port_per_network"), $layout, $run }
+        $crate::support::matrix! { @layout shared_port, File("shared"), $layout, $run }
+        $crate::support::matrix! { @layout selectively_shared, File("selective"), $layout, $run }
+        $crate::support::matrix! { @layout dispatch, File("dispatch"), $layout, $run }
+        $crate::support::matrix! { @layout lanes, File("lanes"), $layout, $run }
+        $crate::support::matrix! { @layout dedicated, File("dedicated"), $layout, $run }
     };
-    (@layout $test:ident, $variant:ident $(($workers:literal))?, $layout:ident, $run:block) => {
+    (@layout $test:ident, $variant:ident ($of:literal), $layout:ident, $run:block) => {
         #[test]
         fn $test() {
-            let $layout = $crate::support::Layout::$variant $(($workers))?;
+            let $layout = $crate::support::Layout::$variant($of);
             $run
         }
     };
