@@ -9,6 +9,8 @@
     reason = "tests; clippy does not see that in a helper"
 )]
 
+#[path = "sim_seeds/crews.rs"]
+mod crews;
 #[path = "sim_seeds/end.rs"]
 mod end;
 #[path = "sim_seeds/found.rs"]

@@ -38,6 +38,7 @@ impl Run {
         let (judge, sim) = (Arc::clone(&self.judge), self.sim.clone());
         judge.handle.lock().take();
         judge.group.lock().take();
+        judge.crews.lock().take();
         drop(std::mem::take(&mut *judge.guards.lock()));
         drop(self);
         judge.check_closed();
@@ -69,6 +70,7 @@ impl Run {
             return Ok(());
         }
         self.check_quiet();
+        self.judge.check_crews(&self.host, &self.sim);
         self.verdict()?;
         self.check_newcomers()?;
         for peer in self.peers.iter_mut().filter(|_| self.rng.bool()) {
@@ -277,6 +279,7 @@ impl Run {
         self.peers
             .iter()
             .for_each(|peer| peer.check_complete(&self.judge));
+        self.judge.check_lanes(&self.host);
         let stats = self.host.stats();
         for network in &stats.networks {
             if let Some(wrong) = wrong_counters(network) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
 use wharf::frame::Framing;
 use wharf::{Bytes, CloseReason, Error, Frame, Handler, PauseGuard, Refuse, SendError, Session};
@@ -70,6 +69,7 @@ impl Handler for Game {
     fn on_open(&self, s: &Session<Self>) -> Result<State, Refuse> {
         let record = self.judge.opening(s.id(), self.net, s.peer_addr());
         let busy = self.judge.enter(&record, "on_open");
+        self.judge.in_lane(s, &record);
         for _ in 0..self.judge.below(3) {
             let _ = self.reply(s, &record);
         }
@@ -90,6 +90,7 @@ impl Handler for Game {
     fn on_frame(&self, s: &Session<Self>, state: &mut State, f: Frame<'_>) -> wharf::Result<()> {
         let record = Arc::clone(&state.record);
         let _busy = self.judge.enter(&record, "on_frame");
+        self.judge.in_lane(s, &record);
         let due = record.frames.fetch_add(1, SeqCst);
         let Some((op, number)) = wire::asked(f.payload()) else {
             self.judge.blame(format!(
@@ -109,6 +110,7 @@ impl Handler for Game {
     fn on_close(&self, s: &Session<Self>, state: State, reason: CloseReason) {
         let record = Arc::clone(&state.record);
         let _busy = self.judge.enter(&record, "on_close");
+        self.judge.in_lane(s, &record);
         self.judge.closing(&record, &reason);
         if s.send(b"too late") != Err(SendError::Closed)
             || s.post(|_, _| {}) != Err(SendError::Closed)
@@ -138,8 +140,8 @@ impl Game {
             }
             op::CAST | op::GROUP | op::JOIN => self.to_many(s, record, op),
             op::POST_SELF => post_reply(s, record),
-            op::POST_OTHER | op::DIRECT | op::CLOSE_OTHER | op::ABORT_OTHER => {
-                self.to_other(s, record, op);
+            op::POST_OTHER | op::DIRECT | op::RELANE_OTHER | op::CLOSE_OTHER | op::ABORT_OTHER => {
+                self.to_other(s, record, op)
             }
             op::PAUSE => self.pause(s, state),
             op::BAD_ENCODER => self.encode_badly(s, record),
@@ -150,8 +152,10 @@ impl Game {
             }
             op::HOLD => {
                 let _ = self.reply(s, record);
-                wharf::sim::hold(Duration::from_micros(self.judge.below(3000).into()));
+                self.judge.hold(s, record);
             }
+            op::RELANE => self.judge.relane_itself(s, record),
+            op::RESIZE => self.judge.resize(),
             op::STOP if self.judge.may_stop.load(SeqCst) => self.judge.stop_host(),
             _ => return self.end(s, record, op),
         }
@@ -239,6 +243,11 @@ impl Game {
         match op {
             op::POST_OTHER => post_reply(other, &target),
             op::DIRECT => self.direct(other, &target, record.serial),
+            // It may be itself.
+            op::RELANE_OTHER if target.serial == record.serial => {
+                self.judge.relane_itself(other, &target);
+            }
+            op::RELANE_OTHER => self.judge.relane(other, &target),
             op::CLOSE_OTHER => {
                 target.note(did::CLOSE);
                 other.close();
@@ -347,6 +356,7 @@ pub(crate) fn post_reply(s: &Session<Game>, record: &Arc<Record>) {
     let job = move |s: &Session<Game>, state: &mut State| {
         own.ran.fetch_add(1, SeqCst);
         let _busy = state.judge.enter(&own, "a job");
+        state.judge.in_lane(s, &own);
         if state.record.serial != own.serial {
             state.judge.blame("a job got another session's state");
         }

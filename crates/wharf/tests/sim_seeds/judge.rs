@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use wharf::sim::Sim;
 use wharf::{CloseReason, Group, HostHandle, PauseGuard, SessionId};
 
+use crate::crews::{Crews, Holding};
 use crate::game::Game;
 
 /// What was done to a session, by whoever did it: a close reason must have its cause.
@@ -46,6 +47,8 @@ pub(crate) struct Record {
     /// Frames accepted for it from each other sender.
     pub(crate) direct: Mutex<BTreeMap<u32, u32>>,
     pub(crate) reason: Mutex<Option<CloseReason>>,
+    /// When a callback of its own moved it to another lane.
+    pub(crate) relaned_at: Mutex<Option<Duration>>,
 }
 
 impl Record {
@@ -88,6 +91,11 @@ pub(crate) struct Judge {
     pub(crate) handle: Mutex<Option<HostHandle>>,
     pub(crate) group: Mutex<Option<Group<Game>>>,
     pub(crate) guards: Mutex<Vec<PauseGuard<Game>>>,
+    pub(crate) crews: Mutex<Option<Arc<Crews>>>,
+    /// Sessions whose callbacks hold a worker.
+    pub(crate) holding: Mutex<Vec<Holding>>,
+    /// How many changes of the number of workers were granted.
+    pub(crate) resizes: AtomicU32,
 }
 
 /// Proof that a callback of the session runs; taken twice at once is what G1 forbids.
@@ -116,6 +124,9 @@ impl Judge {
             handle: Mutex::default(),
             group: Mutex::default(),
             guards: Mutex::default(),
+            crews: Mutex::default(),
+            holding: Mutex::default(),
+            resizes: AtomicU32::new(0),
         })
     }
 
@@ -155,6 +166,7 @@ impl Judge {
             did: AtomicU32::new(0),
             direct: Mutex::default(),
             reason: Mutex::default(),
+            relaned_at: Mutex::default(),
         });
         records.push(Arc::clone(&record));
         if self.by_id.lock().insert(id, Arc::clone(&record)).is_some() {

@@ -29,6 +29,7 @@ impl Handler for Link {
     fn on_open(&self, s: &Session<Self>) -> Result<LinkState, Refuse> {
         let record = self.judge.opening(s.id(), 2, s.peer_addr());
         let _busy = self.judge.enter(&record, "on_open");
+        self.judge.in_lane(s, &record);
         if self.judge.coin(0.03) {
             record.refused.store(true, SeqCst);
             if self.judge.coin(0.5) {
@@ -53,6 +54,7 @@ impl Handler for Link {
     ) -> wharf::Result<()> {
         let record = Arc::clone(&state.state.record);
         let _busy = self.judge.enter(&record, "on_frame");
+        self.judge.in_lane(s, &record);
         record.frames.fetch_add(1, SeqCst);
         if let Err(wrong) = state.inbox.take(f.payload()) {
             self.judge
@@ -78,7 +80,9 @@ impl Handler for Link {
                 record.note(did::PANIC);
                 panic_quietly();
             }
-            4..=9 => {}
+            4 => self.judge.relane_itself(s, &record),
+            5 => self.judge.hold(s, &record),
+            6..=9 => {}
             _ => self.ask(s, state),
         }
         Ok(())
@@ -104,6 +108,8 @@ impl Link {
             13..=15 => op::DIRECT,
             16 => op::FLUSH,
             17 => op::HOLD,
+            18 => op::RELANE,
+            19 => op::RESIZE,
             _ => op::ECHO,
         };
         let len = self.judge.below(self.len_max) as usize;

@@ -6,12 +6,13 @@ use wharf::frame::Framing;
 use wharf::sim::Faults;
 use wharf::{Reconnect, SendQueueLimits, Timeouts, WhenFull};
 
+use crate::crews::{CrewPlan, Seat};
 use crate::judge::Allowed;
 use crate::peer::Habits;
 
 /// Who shares a port with whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
+enum Layout {
     PortEach,
     OnePort,
     /// The peers' server alone, the other two together.
@@ -33,8 +34,10 @@ pub(crate) enum Ending {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) layout: Layout,
-    pub(crate) workers: [usize; 3],
+    pub(crate) ports: Vec<CrewPlan>,
+    pub(crate) pools: Vec<CrewPlan>,
+    /// Of the peers' server, the links' server, and the links.
+    pub(crate) seats: [Seat; 3],
     pub(crate) faults: Faults,
     pub(crate) framing: Framing,
     pub(crate) queue: SendQueueLimits,
@@ -81,9 +84,12 @@ impl Plan {
         let (framing, faults) = (framing(rng), faults(rng));
         // Beyond half a worker's buffer a frame takes another path.
         let giant = framing.frame_bytes_max() > 60_000 && rng.u32(0..8) == 0;
+        let layout = pick(rng, &layouts);
+        let (ports, pools, seats) = places(rng, layout);
         Self {
-            layout: pick(rng, &layouts),
-            workers: [rng.usize(1..=4), rng.usize(1..=3), rng.usize(1..=2)],
+            ports,
+            pools,
+            seats,
             faults: Faults {
                 // A byte at a time, giants would take all the steps there are.
                 small_pipes: if giant { 0.0 } else { faults.small_pipes },
@@ -140,6 +146,28 @@ impl Plan {
             violent: self.violent,
         }
     }
+}
+
+/// Ports, perhaps pools, and where each network is.
+fn places(rng: &mut fastrand::Rng, layout: Layout) -> (Vec<CrewPlan>, Vec<CrewPlan>, [Seat; 3]) {
+    let port_of = match layout {
+        Layout::OnePort => [0, 0, 0],
+        Layout::Selective => [0, 1, 1],
+        Layout::PortEach => [0, 1, 2],
+    };
+    let ports: Vec<_> = [4, 3, 2].map(|most| CrewPlan::new(rng, most)).into();
+    let ports = ports[..=port_of[2]].to_vec();
+    let pools: Vec<_> = (0..pick(rng, &[0, 0, 1, 2]))
+        .map(|_| CrewPlan::new(rng, 3))
+        .collect();
+    let seats = port_of.map(|port| {
+        let pooled = !pools.is_empty() && rng.u32(0..3) > 0;
+        let pool = pooled.then(|| rng.usize(0..pools.len()));
+        let crew = pool.map_or(&ports[port], |pool| &pools[pool]);
+        let lane = crew.some_lane(rng);
+        Seat { port, pool, lane }
+    });
+    (ports, pools, seats)
 }
 
 fn faults(rng: &mut fastrand::Rng) -> Faults {

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use wharf::sim::Sim;
 use wharf::{ClientBuilder, Host, Network, Port, ServerBuilder, WhenFull};
 
+use crate::crews::{self, STEPS_MAX, TIME_MAX};
 use crate::game::{Game, post_reply};
 use crate::judge::{Judge, did};
 use crate::link::Link;
 use crate::peer::Peer;
-use crate::plan::{Layout, Plan};
+use crate::plan::Plan;
 use crate::wire;
 
 /// The run.
@@ -23,7 +24,7 @@ pub(crate) struct Run {
     pub(crate) host: Host,
     pub(crate) game: Network<Game>,
     pub(crate) chat: Network<Game>,
-    ports: [Port; 3],
+    ports: Vec<Port>,
     pub(crate) peers: Vec<Peer>,
     connected: usize,
 }
@@ -37,12 +38,17 @@ impl Run {
         let mut rng = fastrand::Rng::with_seed(seed);
         let plan = Plan::new(&mut rng);
         let sim = Sim::with_faults(seed, plan.faults.clone());
-        // Many more than a stop takes, so that a session that is served in circles is found.
-        sim.set_limits(60_000, std::time::Duration::from_secs(60));
+        sim.set_limits(STEPS_MAX, TIME_MAX);
         let judge = Judge::new(&sim, seed, plan.allowed());
         let mut host = Host::simulated(&sim);
         host.set_drain_deadline(plan.drain);
-        let ports = ports(&mut host, &plan);
+        let (ports, pools, crews) =
+            crews::declare(&mut host, &plan.ports, &plan.pools, &plan.seats);
+        let place = |net: usize| {
+            let seat = &plan.seats[net];
+            let pool = seat.pool.map(|pool| pools[pool].clone());
+            (ports[seat.port].clone(), pool, seat.lane.clone())
+        };
         let handler = |net: usize| Game {
             judge: Arc::clone(&judge),
             net,
@@ -50,14 +56,14 @@ impl Run {
             len_max: plan.len_max,
             unfriendly: plan.unfriendly,
         };
-        let server = host.server("game", handler(0)).port(&ports[0]);
+        let server = at!(host.server("game", handler(0)), place(0));
         let server = server_options(server, &plan).sessions_max(plan.sessions_max);
         let server = match plan.per_ip {
             Some(max) => server.sessions_per_ip_max(max),
             None => server,
         };
         let game = server.listen(GAME).unwrap();
-        let server = host.server("chat", handler(1)).port(&ports[1]);
+        let server = at!(host.server("chat", handler(1)), place(1));
         let chat = server_options(server, &plan).listen(CHAT).unwrap();
         let mut addrs: Vec<SocketAddr> = vec![CHAT.parse().unwrap()];
         for dead in 0..plan.dead_addrs {
@@ -71,9 +77,10 @@ impl Run {
             len_max: plan.len_max,
             gaps: plan.queue.when_full == WhenFull::DropOld,
         };
-        let client = host.client("links", link).port(&ports[2]);
+        let client = at!(host.client("links", link), place(2));
         client_options(client, &plan).connect(addrs).unwrap();
         host.start().unwrap();
+        *judge.crews.lock() = Some(Arc::new(crews));
         *judge.handle.lock() = Some(host.handle());
         *judge.group.lock() = Some(game.group());
         judge.may_stop.store(plan.handlers_stop, SeqCst);
@@ -100,6 +107,7 @@ impl Run {
             self.sim.step();
             if step % 16 == 0 {
                 self.sample();
+                self.judge.check_lanes(&self.host);
             }
             self.verdict()?;
         }
@@ -143,6 +151,14 @@ impl Run {
             74..=83 => self.sim.set_descriptors_max(None),
             84 if self.rng.u32(0..8) == 0 => self.chat.stop(),
             85..=103 => drop(self.judge.guards.lock().pop()),
+            104..=109 => self.judge.resize(),
+            110..=123 => {
+                if let Some(session) = self.a_session()
+                    && let Some(record) = self.judge.record(session.id())
+                {
+                    self.judge.relane(&session, &record);
+                }
+            }
             _ => self.let_a_peer_act(),
         }
     }
@@ -216,21 +232,21 @@ impl Run {
     }
 }
 
-fn ports(host: &mut Host, plan: &Plan) -> [Port; 3] {
-    let mut port = |name: &str, workers: usize| host.port(name).workers(workers).build().unwrap();
-    let first = port("first", plan.workers[0]);
-    match plan.layout {
-        Layout::OnePort => [first.clone(), first.clone(), first],
-        Layout::Selective => {
-            let second = port("second", plan.workers[1]);
-            [first, second.clone(), second]
+/// Puts a network, of either kind, where it belongs.
+macro_rules! at {
+    ($builder:expr, $place:expr) => {{
+        let (port, pool, lane) = $place;
+        let mut placed = $builder.port(&port);
+        if let Some(pool) = &pool {
+            placed = placed.pool(pool);
         }
-        Layout::PortEach => {
-            let second = port("second", plan.workers[1]);
-            [first, second, port("third", plan.workers[2])]
+        if let Some(lane) = &lane {
+            placed = placed.lane(lane);
         }
-    }
+        placed
+    }};
 }
+use at;
 
 fn server_options<'a>(server: ServerBuilder<'a, Game>, plan: &Plan) -> ServerBuilder<'a, Game> {
     server

@@ -16,17 +16,20 @@ pub(crate) mod op {
     pub(crate) const BAD_ENCODER: u8 = 9;
     pub(crate) const FLUSH: u8 = 10;
     pub(crate) const HOLD: u8 = 11;
+    pub(crate) const RELANE: u8 = 12;
+    pub(crate) const RELANE_OTHER: u8 = 13;
+    pub(crate) const RESIZE: u8 = 14;
     /// From here on somebody's session may end.
-    pub(crate) const CLOSE: u8 = 12;
-    pub(crate) const ABORT: u8 = 13;
-    pub(crate) const ERROR: u8 = 14;
-    pub(crate) const PANIC: u8 = 15;
-    pub(crate) const POST_PANIC: u8 = 16;
-    pub(crate) const CLOSE_OTHER: u8 = 17;
-    pub(crate) const ABORT_OTHER: u8 = 18;
-    pub(crate) const PANIC_IN_ENCODER: u8 = 19;
-    pub(crate) const STOP: u8 = 20;
-    pub(crate) const COUNT: u8 = 21;
+    pub(crate) const CLOSE: u8 = 15;
+    pub(crate) const ABORT: u8 = 16;
+    pub(crate) const ERROR: u8 = 17;
+    pub(crate) const PANIC: u8 = 18;
+    pub(crate) const POST_PANIC: u8 = 19;
+    pub(crate) const CLOSE_OTHER: u8 = 20;
+    pub(crate) const ABORT_OTHER: u8 = 21;
+    pub(crate) const PANIC_IN_ENCODER: u8 = 22;
+    pub(crate) const STOP: u8 = 23;
+    pub(crate) const COUNT: u8 = 24;
 }
 
 /// A server's frame: an answer of the session itself, numbered by it.
