@@ -6,6 +6,9 @@ mod flow;
 pub mod frame;
 mod handler;
 mod host;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod model;
 #[cfg(all(test, loom))]
 mod models;
 mod network;

@@ -1,8 +1,10 @@
 //! `wharf lab`: one workload under every layout, and which layout is best for it.
 
 mod child;
-mod driver;
+pub(crate) mod driver;
 pub(crate) mod layout;
+#[cfg(test)]
+mod model;
 pub(crate) mod nearest;
 mod one;
 pub(crate) mod result;

@@ -10,7 +10,7 @@ mod conn;
 mod io;
 mod pacer;
 mod run;
-mod schedule;
+pub(crate) mod schedule;
 mod tally;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -39,24 +39,24 @@ struct Stream {
 
 /// A frame that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
+pub(crate) struct Due {
     /// Nanoseconds after the start.
-    pub(super) at: u64,
+    pub(crate) at: u64,
     /// Index of its class.
-    pub(super) class: usize,
+    pub(crate) class: usize,
     /// Number of its session within the class.
-    pub(super) session: u32,
+    pub(crate) session: u32,
 }
 
 /// All classes' frames in the order they are due.
 #[derive(Clone, Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     streams: Vec<Stream>,
 }
 
 impl Schedule {
     /// `classes`: index, spread and sessions of each class with a schedule.
-    pub(super) fn new(classes: impl Iterator<Item = (usize, Spread, u32)>, seed: u64) -> Self {
+    pub(crate) fn new(classes: impl Iterator<Item = (usize, Spread, u32)>, seed: u64) -> Self {
         let stream = |(class, spread, sessions): (usize, Spread, u32)| {
             let seed = seed.wrapping_mul(1031).wrapping_add(class as u64);
             let mut stream = Stream {
@@ -77,12 +77,12 @@ impl Schedule {
     }
 
     /// The next frame, if any class has a schedule.
-    pub(super) fn peek(&self) -> Option<Due> {
+    pub(crate) fn peek(&self) -> Option<Due> {
         self.first().map(|at| self.streams[at].due())
     }
 
     /// Takes the next frame.
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         if let Some(at) = self.first() {
             self.streams[at].advance();
         }

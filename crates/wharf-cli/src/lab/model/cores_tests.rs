@@ -1,0 +1,198 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+/// Threads that compute, sleep, wait and wake others as a list says, over and over.
+struct Script {
+    steps: Vec<Vec<Step>>,
+    at: Vec<usize>,
+    told: Vec<Option<(u64, u64)>>,
+    asked: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Run(u64),
+    Sleep(u64),
+    Wait(u64),
+    Wake(usize),
+}
+
+impl Script {
+    fn new(steps: Vec<Vec<Step>>) -> Self {
+        Self {
+            at: vec![0; steps.len()],
+            told: vec![None; steps.len()],
+            steps,
+            asked: 0,
+        }
+    }
+
+    fn hogs(count: usize) -> Self {
+        Self::new(vec![vec![Step::Run(10_000 * MS)]; count])
+    }
+}
+
+impl Program for Script {
+    fn next(&mut self, thread: ThreadId, now: u64, wakes: &mut Vec<ThreadId>) -> Action {
+        assert!(now >= self.asked, "time went back");
+        self.asked = now;
+        if let Some((since, nanos)) = self.told[thread].take() {
+            assert!(
+                now - since >= nanos,
+                "{nanos} ns of work in {} ns",
+                now - since
+            );
+        }
+        for _ in 0..self.steps[thread].len() {
+            let step = self.steps[thread][self.at[thread]].clone();
+            self.at[thread] = (self.at[thread] + 1) % self.steps[thread].len();
+            let (action, least) = match step {
+                Step::Run(nanos) => (Action::Run(nanos), nanos),
+                Step::Sleep(nanos) => (Action::Sleep(now + nanos), nanos),
+                Step::Wait(nanos) => (Action::Wait(Some(now + nanos)), 0),
+                Step::Wake(other) => {
+                    wakes.push(other);
+                    continue;
+                }
+            };
+            self.told[thread] = Some((now, least));
+            return action;
+        }
+        // A script of wakes alone would never let time pass.
+        Action::Sleep(now + MS)
+    }
+}
+
+fn scripts() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let step = prop_oneof![
+        4 => (1u64..6_000_000).prop_map(Step::Run),
+        2 => (1u64..6_000_000).prop_map(Step::Sleep),
+        2 => (1u64..20_000_000).prop_map(Step::Wait),
+        2 => (0usize..2).prop_map(Step::Wake),
+    ];
+    prop::collection::vec(prop::collection::vec(step, 1..8), 2..7)
+}
+
+fn costs() -> impl Strategy<Value = OsCosts> {
+    (0u64..5_000, 0u64..20_000, 0u64..50_000).prop_map(|(switch, wake, start)| OsCosts {
+        switch,
+        wake_near: wake / 10,
+        wake_far: wake,
+        start_polling: start / 10,
+        start_halted: start,
+        start_busy: start / 2,
+        poll: 50_000,
+        timer_late: 55_000,
+        ..OsCosts::FREE
+    })
+}
+
+/// What it did: CPU time and switches by thread, times of the cores.
+fn outcome(cores: usize, costs: OsCosts, steps: &[Vec<Step>]) -> (Vec<Usage>, (u64, u64)) {
+    let mut machine = Machine::new(cores, costs);
+    let threads: Vec<_> = steps.iter().map(|_| machine.spawn(0, &[])).collect();
+    let mut script = Script::new(steps.to_vec());
+    machine.run(&mut script, 300 * MS);
+    let used = threads.into_iter().map(|thread| machine.usage(thread));
+    (used.collect(), machine.busy())
+}
+
+proptest! {
+    #[test]
+    fn cpu_time_is_conserved(steps in scripts(), costs in costs(), cores in 1usize..5) {
+        let (used, (busy, switching)) = outcome(cores, costs, &steps);
+        prop_assert_eq!(used.iter().map(|usage| usage.cpu).sum::<u64>(), busy);
+        prop_assert!(busy + switching <= cores as u64 * 300 * MS + cores as u64 * costs.switch);
+        prop_assert!(used.iter().all(|usage| usage.cpu <= 300 * MS));
+    }
+
+    #[test]
+    fn no_core_idles_while_a_thread_waits(steps in scripts(), cores in 1usize..5) {
+        let mut machine = Machine::new(cores, OsCosts::FREE);
+        steps.iter().for_each(|_| {
+            machine.spawn(0, &[]);
+        });
+        let mut script = Script::new(steps);
+        for step in 1..600 {
+            machine.run(&mut script, step * MS / 2);
+            let waiting: usize = machine.cores.iter().map(|c| c.fair.waiting().count()).sum();
+            let idle = (0..cores).any(|core| machine.is_idle(core));
+            prop_assert!(!idle || waiting == 0, "at {} ms / 2", step);
+        }
+    }
+
+    #[test]
+    fn the_same_script_gives_the_same_run(steps in scripts(), costs in costs()) {
+        prop_assert_eq!(outcome(2, costs, &steps), outcome(2, costs, &steps));
+    }
+}
+
+/// CPU milliseconds that each of these hogs got in two seconds.
+fn shares(cores: usize, nices: &[i32], on: &[usize]) -> Vec<u64> {
+    let mut machine = Machine::new(cores, OsCosts::FREE);
+    let threads: Vec<_> = nices.iter().map(|n| machine.spawn(*n, on)).collect();
+    machine.run(&mut Script::hogs(nices.len()), 2_000 * MS);
+    threads.iter().map(|t| machine.usage(*t).cpu / MS).collect()
+}
+
+#[test]
+fn hogs_share_a_core_by_weight() {
+    assert_eq!(shares(1, &[0, 0], &[]), [1000, 1000]);
+    let shared = shares(1, &[0, 5], &[]);
+    let ratio = 1024.0 / 335.0;
+    let found = shared[0] as f64 / shared[1] as f64;
+    assert!((found / ratio - 1.0).abs() < 0.03, "{shared:?}");
+}
+
+#[test]
+fn hogs_spread_over_cores_and_stay_on_those_they_may_use() {
+    assert_eq!(shares(4, &[0; 4], &[]), [2000; 4]);
+    let crowded = shares(2, &[0; 4], &[]);
+    assert!(
+        crowded.iter().all(|ms| (960..=1040).contains(ms)),
+        "{crowded:?}"
+    );
+    assert_eq!(shares(4, &[0, 0], &[2]), [1000, 1000]);
+}
+
+#[test]
+fn a_sleeper_takes_a_core_from_a_hog_at_once() {
+    let steps = vec![
+        vec![Step::Run(10_000 * MS)],
+        vec![Step::Sleep(3 * MS), Step::Run(MS / 10)],
+    ];
+    let mut machine = Machine::new(1, OsCosts::FREE);
+    let sleeper = [machine.spawn(0, &[]), machine.spawn(0, &[])][1];
+    machine.run(&mut Script::new(steps), 1_000 * MS);
+    let runs = machine.usage(sleeper).cpu / (MS / 10);
+    // 322 rounds of 3.1 ms if it never had to wait for a tick.
+    assert!((300..=323).contains(&runs), "{runs}");
+}
+
+#[test]
+fn a_wake_costs_its_waker_and_starts_late() {
+    let costs = OsCosts {
+        wake_far: 12_000,
+        start_halted: 40_000,
+        poll: 1_000,
+        ..OsCosts::FREE
+    };
+    // The first wakes the second, which answers with a CPU burst a moment later.
+    let steps = vec![
+        vec![
+            Step::Run(MS),
+            Step::Wake(1),
+            Step::Run(MS),
+            Step::Sleep(98 * MS),
+        ],
+        vec![Step::Wait(100_000 * MS), Step::Run(MS)],
+    ];
+    let mut machine = Machine::new(2, costs);
+    let threads = [machine.spawn(0, &[]), machine.spawn(0, &[])];
+    machine.run(&mut Script::new(steps), 99 * MS);
+    assert_eq!(machine.usage(threads[0]).cpu, 2 * MS + 12_000);
+    assert_eq!(machine.usage(threads[1]).cpu, MS);
+}

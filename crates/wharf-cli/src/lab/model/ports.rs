@@ -1,0 +1,96 @@
+//! Ports and pools: a kernel queue with its sleepers, and the library's own run queue.
+
+use std::collections::VecDeque;
+
+use wharf::model::Scheduler;
+
+use super::cores::ThreadId;
+use super::input::QueueSpec;
+
+/// What a kernel queue reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// A posted wake.
+    Wake,
+    /// A session has something to read.
+    Ready(usize),
+}
+
+/// A port, or a pool, whose queue reports posted wakes alone.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// Who runs next: not a copy of the rules, the rules.
+    pub(super) sched: Scheduler,
+    reports: VecDeque<Report>,
+    wake_pending: bool,
+    /// Threads asleep in the wait; the last to come is the first to be woken, as epoll does.
+    sleepers: Vec<ThreadId>,
+    /// Turns that run now, by lane, and the most that ever did.
+    pub(super) running: Vec<(usize, usize)>,
+}
+
+impl Queue {
+    /// With all workers searching.
+    pub(super) fn new(spec: &QueueSpec) -> Self {
+        let mut sched = if spec.pool {
+            Scheduler::without_kernel(&spec.lanes)
+        } else {
+            Scheduler::new(&spec.lanes)
+        };
+        (0..spec.workers).for_each(|_| sched.join());
+        Self {
+            sched,
+            reports: VecDeque::new(),
+            wake_pending: false,
+            sleepers: Vec::new(),
+            running: vec![(0, 0); spec.lanes.len()],
+        }
+    }
+
+    /// The kernel has something to say: it wakes one sleeper, if there is one.
+    pub(super) fn report(&mut self, report: Report) -> Option<ThreadId> {
+        if report == Report::Wake && std::mem::replace(&mut self.wake_pending, true) {
+            // Posts pile up into one.
+            return None;
+        }
+        self.reports.push_back(report);
+        self.sleepers.pop()
+    }
+
+    /// Whether a wait would return at once.
+    pub(super) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// A thread goes to sleep in the wait.
+    pub(super) fn sleep(&mut self, thread: ThreadId) {
+        debug_assert!(!self.sleepers.contains(&thread), "asleep twice");
+        self.sleepers.push(thread);
+    }
+
+    /// Takes at most `max` reports. What is left wakes the next sleeper, as epoll does.
+    pub(super) fn take(&mut self, max: usize) -> (Vec<Report>, Option<ThreadId>) {
+        let count = max.min(self.reports.len());
+        let taken: Vec<_> = self.reports.drain(..count).collect();
+        self.wake_pending &= !taken.contains(&Report::Wake);
+        let next = if self.reports.is_empty() {
+            None
+        } else {
+            self.sleepers.pop()
+        };
+        (taken, next)
+    }
+
+    /// A turn in this lane begins.
+    pub(super) fn turn_began(&mut self, lane: usize) {
+        let (now, most) = &mut self.running[lane];
+        *now += 1;
+        *most = (*most).max(*now);
+    }
+
+    /// A turn in this lane has ended.
+    pub(super) fn turn_ended(&mut self, lane: usize) {
+        self.running[lane].0 -= 1;
+        self.sched.turn_ended(lane);
+    }
+}
