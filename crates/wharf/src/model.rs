@@ -98,8 +98,8 @@ impl Scheduler {
     }
 
     /// A turn ended: its slot is free and its worker searches again.
-    pub fn turn_ended(&mut self, lane: usize) {
-        self.0.turn_ended(lane);
+    pub fn turn_ended(&mut self, lane: usize, now: u64) {
+        self.0.turn_ended(lane, Time::from_nanos(now));
     }
 
     /// Items queued for a turn.

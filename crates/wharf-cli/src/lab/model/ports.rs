@@ -89,8 +89,8 @@ impl Queue {
     }
 
     /// A turn in this lane has ended.
-    pub(super) fn turn_ended(&mut self, lane: usize) {
+    pub(super) fn turn_ended(&mut self, lane: usize, now: u64) {
         self.running[lane].0 -= 1;
-        self.sched.turn_ended(lane);
+        self.sched.turn_ended(lane, now);
     }
 }

@@ -109,7 +109,7 @@ impl World {
         let at = worker.queue;
         let queue = &mut self.queues[at];
         if let Some(lane) = worker.ended.take() {
-            queue.turn_ended(lane);
+            queue.turn_ended(lane, now);
         }
         if let Some(session) = worker.again.take() {
             let woken = queue
