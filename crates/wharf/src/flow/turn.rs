@@ -90,6 +90,10 @@ impl<H: Handler> Served for SessionCore<H> {
         }
     }
 
+    fn home(&self) -> Option<&Arc<PortCore>> {
+        Some(&self.net.port)
+    }
+
     fn turns(&self) -> Option<&PortCore> {
         Some(&self.net.turns)
     }

@@ -89,7 +89,8 @@ impl<'a> PoolBuilder<'a> {
             Engine::Sim(sim) => sim.backend(),
         };
         let lanes = std::mem::take(&mut options.lanes);
-        let core = Arc::new(PortCore::pool(name, backend, lanes));
+        let core = PortCore::pool(name, backend, lanes);
+        let core = Arc::new(core.with_nice(options.settings.nice));
         let pool = Pool {
             shared: Arc::new(Crew::new(core, workers, options, host)),
         };

@@ -104,7 +104,8 @@ impl<'a> PortBuilder<'a> {
             Engine::Sim(sim) => sim.backend(),
         };
         let lanes = std::mem::take(&mut options.lanes);
-        let core = Arc::new(PortCore::new(name, backend, lanes));
+        let core = PortCore::new(name, backend, lanes);
+        let core = Arc::new(core.with_nice(options.settings.nice));
         let port = Port {
             shared: Arc::new(Crew::new(core, workers, options, host)),
         };

@@ -28,6 +28,8 @@ pub(crate) struct PortCore {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) table: Table<Arc<dyn Served>>,
     pub(crate) queue: Mutex<RunQueue<Arc<dyn Served>>>,
+    /// Of its threads: the system prefers those with less.
+    pub(crate) nice: i32,
     /// Highest first.
     pub(crate) lanes: Box<[Lane]>,
     timers: Mutex<Timers>,
@@ -126,6 +128,7 @@ impl PortCore {
             backend,
             table: Table::new(),
             queue: Mutex::new(queue(specs)),
+            nice: 0,
             lanes: lanes.into(),
             timers: Mutex::default(),
             due: AtomicU64::new(Time::NEVER.as_nanos()),
@@ -138,6 +141,12 @@ impl PortCore {
             rescue: OnceLock::new(),
             watching: AtomicBool::new(false),
         }
+    }
+
+    /// The same with threads of this nice value.
+    pub(crate) fn with_nice(self, nice: Option<i32>) -> Self {
+        let nice = nice.unwrap_or(0);
+        Self { nice, ..self }
     }
 
     /// Makes the slots, when the number of networks of the host is known.

@@ -26,6 +26,11 @@ pub(crate) trait Served: Send + Sync + 'static {
     /// Its deadline has passed, or an earlier one that no longer holds: acts or arms again.
     fn timer(self: Arc<Self>, now: Time);
 
+    /// The port of its socket; `None` if it has none.
+    fn home(&self) -> Option<&Arc<PortCore>> {
+        None
+    }
+
     /// Whose workers run its turns; `None` if it has none.
     fn turns(&self) -> Option<&PortCore> {
         None

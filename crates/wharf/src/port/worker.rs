@@ -183,7 +183,8 @@ impl Worker {
     }
 }
 
-/// Flushes the worker's dirty list: a short one here, a long one with the siblings' help.
+/// Flushes the worker's dirty list: a short one here; a long one, or one whose sessions' port has
+/// threads that the system prefers to this one, as work of that port (R9).
 fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
     let mut dirty = slot.dirty.lock();
     if dirty.is_empty() {
@@ -193,10 +194,16 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
     drop(dirty);
     let alone = port.slots().len() <= 2;
     for (index, item) in taken.drain(..).enumerate() {
-        if alone || index < FLUSHED_INLINE {
-            item.work(now);
+        let home = item
+            .home()
+            .filter(|home| !std::ptr::eq(&raw const ***home, port));
+        let preferred = home.is_some_and(|home| home.nice < port.nice);
+        let long = index >= FLUSHED_INLINE && (home.is_some() || !alone);
+        if preferred || long {
+            let home = home.map(Arc::clone);
+            home.as_deref().unwrap_or(port).push_work(item);
         } else {
-            port.push_work(item);
+            item.work(now);
         }
     }
     // The list keeps its room, unless it was a rare giant.

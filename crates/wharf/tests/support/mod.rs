@@ -92,7 +92,9 @@ macro_rules! matrix {
     (@layouts |$layout:ident| $run:block) => {
         $crate::support::matrix! { @layout shared_port_1, Shared(1), $layout, $run }
         $crate::support::matrix! { @layout shared_port_4, Shared(4), $layout, $run }
-        $crate::support::matrix! { @layout port_per_network, File("port_per_network"), $layout, $run }
+        $crate::support::matrix! {
+            @layout port_per_network, File("port_per_network"), $layout, $run
+        }
         $crate::support::matrix! { @layout shared_port, File("shared"), $layout, $run }
         $crate::support::matrix! { @layout selectively_shared, File("selective"), $layout, $run }
         $crate::support::matrix! { @layout dispatch, File("dispatch"), $layout, $run }

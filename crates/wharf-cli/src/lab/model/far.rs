@@ -214,7 +214,10 @@ impl World {
 
     /// The next frame that is due; with none, the wait for events begins.
     fn far_send(&mut self, count: usize, now: u64) -> Option<Action> {
-        let due = self.far.due().filter(|due| due.at <= now && count < DUE_AT_ONCE);
+        let due = self
+            .far
+            .due()
+            .filter(|due| due.at <= now && count < DUE_AT_ONCE);
         let Some(due) = due else {
             self.far.wants_pacer = true;
             let until = self.far.timeout(now);

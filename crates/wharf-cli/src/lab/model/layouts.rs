@@ -60,8 +60,15 @@ struct Network {
 pub(crate) fn placement(text: &str, cores: usize, classes: &[&str]) -> Result<Placement, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     let queues = || {
-        let ports = file.port.iter().map(|(name, threads)| (name, threads, false));
-        ports.chain(file.pool.iter().map(|(name, threads)| (name, threads, true)))
+        let ports = file
+            .port
+            .iter()
+            .map(|(name, threads)| (name, threads, false));
+        ports.chain(
+            file.pool
+                .iter()
+                .map(|(name, threads)| (name, threads, true)),
+        )
     };
     let count = |threads: &Threads| match threads.workers {
         Workers::Count(count) => count,

@@ -41,7 +41,11 @@ const DRAIN: u64 = 500_000_000;
 /// Runs a scenario. The same scenario gives the same outcome, whatever the machine.
 pub(crate) fn simulate(scenario: &Scenario) -> Outcome {
     let (mut world, starts) = World::new(scenario);
-    let apart = if scenario.far_end == FarEnd::Apart { FAR_CORES } else { 0 };
+    let apart = if scenario.far_end == FarEnd::Apart {
+        FAR_CORES
+    } else {
+        0
+    };
     let mut machine = Machine::new(scenario.cores + apart, scenario.costs.os);
     let threads: Vec<_> = starts
         .iter()

@@ -1,0 +1,90 @@
+//! What pools do beyond the guarantees that hold for every layout.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use wharf::sim::{Faults, Sim};
+use wharf::{Frame, Handler, Host, Refuse, Session};
+
+/// Sends what comes to all sessions of the network it is given, and nothing to its own.
+struct Relay(wharf::Network<Quiet>);
+
+impl Handler for Relay {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, _: &Session<Self>, (): &mut (), frame: Frame<'_>) -> wharf::Result<()> {
+        self.0.sessions().broadcast(frame.payload()).unwrap();
+        Ok(())
+    }
+}
+
+struct Quiet;
+
+impl Handler for Quiet {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> wharf::Result<()> {
+        Ok(())
+    }
+}
+
+/// Pieces of port work that the port `front` and the pool `low` have done after a broadcast from a
+/// pool of this nice value.
+fn flushed_by(nice: i32) -> (u64, u64) {
+    let sim = Sim::with_faults(7, Faults::none());
+    let mut host = Host::simulated(&sim);
+    let front = host.port("front").workers(1).build().unwrap();
+    let low = host.pool("low").workers(1).nice(nice).build().unwrap();
+    let players = host
+        .server("players", Quiet)
+        .port(&front)
+        .listen("10.0.0.1:1")
+        .unwrap();
+    let relay = host
+        .server("relay", Relay(players.clone()))
+        .port(&front)
+        .pool(&low)
+        .listen("10.0.0.1:2")
+        .unwrap();
+    host.start().unwrap();
+    let player = sim.connect(players.local_addr().unwrap());
+    let sender = sim.connect(relay.local_addr().unwrap());
+    sim.run_until(|| players.sessions().len() == 1 && relay.sessions().len() == 1)
+        .unwrap();
+    let work = |host: &Host| {
+        let stats = host.stats();
+        let of =
+            |workers: &[wharf::stats::WorkerSnapshot]| workers.iter().map(|w| w.port_work).sum();
+        let (front, low): (u64, u64) = (of(&stats.ports[0].workers), of(&stats.pools[0].workers));
+        (front, low)
+    };
+    let before = work(&host);
+    sender.write(&[6, 0, b'n', b'e', b'w', b's']).unwrap();
+    let mut got = Vec::new();
+    sim.run_until(|| player.read(&mut got).is_ok()).unwrap();
+    sim.run_for(Duration::from_millis(5)).unwrap();
+    let after = work(&host);
+    host.stop().unwrap();
+    (after.0 - before.0, after.1 - before.1)
+}
+
+/// R9: a thread that the system puts behind others must not hold a player's flush right while it
+/// waits for a core, so it leaves the write to the player's port.
+#[test]
+fn threads_of_a_lower_priority_hand_the_flush_to_the_port() {
+    assert_eq!(flushed_by(5), (1, 0), "the port writes");
+    assert_eq!(
+        flushed_by(0),
+        (0, 0),
+        "the pool writes itself, at the turn's end"
+    );
+}
