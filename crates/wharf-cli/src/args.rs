@@ -25,7 +25,29 @@ pub(crate) enum Command {
     Lab(LabArgs),
     #[command(hide = true)]
     LabServer(LabServerArgs),
+    Check(CheckArgs),
     Doctor(DoctorArgs),
+}
+
+/// Check a topology file, and show the threads it comes to and what each network may take at most.
+///
+/// Everything that is wrong is told at once, a line each, as FILE:LINE:COLUMN: what, and the
+/// nearest right spelling; the exit code is 2 then. A right file is shown as it would run on this
+/// machine, or on one with --cores: ports and pools with their lanes, networks, and what may
+/// surprise.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Topology file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
+
+    /// Cores of the machine it is meant for [default: those of this one]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) cores: Option<u16>,
+
+    /// Print one JSON object on standard output and nothing else, for a wrong file too
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Run one workload under every layout, and say which layout is best for it.
@@ -103,6 +125,14 @@ pub(crate) struct DemoArgs {
           value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) bots: u32,
 
+    /// Topology file with the networks game (it listens), chat and master (they connect)
+    ///
+    /// Ports, pools, lanes and limits are the file's. Addresses are the demo's own, on loopback,
+    /// and so is the framing; sessions_per_ip_max and proxy_protocol are left out, because all bots
+    /// come from one address and without a balancer.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "shared"])]
+    pub(crate) topology: Option<std::path::PathBuf>,
+
     /// Workers of the game's port [default: one a core]
     #[arg(long, short = 'w', value_name = "N")]
     pub(crate) workers: Option<usize>,
@@ -125,6 +155,7 @@ impl Default for DemoArgs {
         Self {
             seconds: Duration::from_secs(8),
             bots: 200,
+            topology: None,
             workers: None,
             shared: false,
             json: false,
@@ -155,14 +186,18 @@ pub(crate) struct ServeArgs {
     #[arg(value_enum)]
     pub(crate) service: Service,
 
-    /// Address to listen on; port 0 takes a free one
-    #[arg(
-        long,
-        short = 'l',
-        value_name = "ADDR",
-        default_value = "127.0.0.1:7000"
-    )]
-    pub(crate) listen: String,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:7000, or the topology's]
+    #[arg(long, short = 'l', value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+
+    /// Topology file: serves its network that listens as the file says
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["workers", "pool", "sessions_max", "spin_us"])]
+    pub(crate) topology: Option<std::path::PathBuf>,
+
+    /// Which network of the topology, if several listen
+    #[arg(long, value_name = "NAME", requires = "topology")]
+    pub(crate) network: Option<String>,
 
     /// Workers [default: one a core]
     #[arg(long, short = 'w', value_name = "N")]

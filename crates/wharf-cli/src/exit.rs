@@ -8,7 +8,7 @@ Exit codes:
   0  done, nothing wrong
   1  the run found a fault: frames lost, doubled, reordered, corrupt or misrouted, or a peer that
      closed or did not answer
-  2  usage: an argument is wrong
+  2  usage: an argument or a file is wrong
   3  could not connect or listen
   4  the machine refused something the run needs (open files, a thread, a poller)";
 
@@ -20,7 +20,7 @@ pub(crate) enum Exit {
     Done = 0,
     /// The run itself found a fault of the server.
     Fault = 1,
-    /// An argument is wrong; clap uses the same number.
+    /// An argument or a file is wrong; clap uses the same number.
     Usage = 2,
     /// Could not connect or listen.
     Unreachable = 3,

@@ -17,8 +17,10 @@ use crate::out;
 pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let mut progress = Progress::new(args);
     if !args.json {
+        let file = args.topology.as_ref();
+        let under = file.map_or_else(String::new, |file| format!(" under {}", file.display()));
         out::line(format_args!(
-            "a game server, its chat and master links, and {} bots, for {:.0} s",
+            "a game server, its chat and master links, and {} bots{under}, for {:.0} s",
             args.bots,
             args.seconds.as_secs_f64()
         ))?;

@@ -1,5 +1,6 @@
 //! One file a command: from arguments to a result and an exit code.
 
+mod check;
 mod demo;
 mod doctor;
 mod lab;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: Option<Command>) -> Result<Exit, Failure> {
         Some(Command::Load(args)) => load::run(&args),
         Some(Command::Lab(args)) => lab::run(&args),
         Some(Command::LabServer(args)) => lab::serve(&args),
+        Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     }
 }

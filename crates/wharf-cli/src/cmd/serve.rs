@@ -1,8 +1,10 @@
 //! `wharf serve`: servers for load tests.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use wharf::{Bytes, Frame, Handler, Host, Network, Refuse, Session};
+use wharf::topology::{NetworkPlan, Role};
+use wharf::{Bytes, Frame, Handler, Host, Network, Refuse, Session, Topology};
 
 use crate::args::{ServeArgs, Service};
 use crate::exit::{Exit, Failure};
@@ -15,6 +17,9 @@ struct Serve {
     compute: Duration,
     sleep: Duration,
 }
+
+/// Where it listens unless told otherwise. Keep in step with the help of `--listen`.
+const LISTEN: &str = "127.0.0.1:7000";
 
 /// Frames below this many bytes are the ones that `--sleep-us` makes slow: `wharf load` sends none.
 const SLOW_BELOW: usize = 12;
@@ -57,7 +62,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if let Some(backend) = &args.backend {
         host = host.with_backend(backend);
     }
-    let network = declare(&mut host, args).map_err(|error| Failure::of_library(&error))?;
+    let (mut host, network) = match &args.topology {
+        Some(file) => from_file(host, args, file)?,
+        None => declare(host, args).map_err(|error| Failure::of_library(&error))?,
+    };
     host.stop_on_signal()
         .map_err(|error| Failure::of_library(&error))?;
     host.start().map_err(|error| Failure::of_library(&error))?;
@@ -72,17 +80,21 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn declare(host: &mut Host, args: &ServeArgs) -> wharf::Result<Network<Serve>> {
+/// What the handler does, from the arguments.
+fn handler(args: &ServeArgs) -> Serve {
+    Serve {
+        service: args.service,
+        compute: Duration::from_micros(args.handler_us),
+        sleep: Duration::from_micros(args.sleep_us),
+    }
+}
+
+fn declare(mut host: Host, args: &ServeArgs) -> wharf::Result<(Host, Network<Serve>)> {
     let mut port = host.port("serve").spin(Duration::from_micros(args.spin_us));
     if let Some(workers) = args.workers {
         port = port.workers(workers);
     }
     let port = port.build()?;
-    let handler = Serve {
-        service: args.service,
-        compute: Duration::from_micros(args.handler_us),
-        sleep: Duration::from_micros(args.sleep_us),
-    };
     let framing = wharf::Framing::length(2)
         .includes_prefix(true)
         .frame_bytes_max(65_535)
@@ -92,9 +104,45 @@ fn declare(host: &mut Host, args: &ServeArgs) -> wharf::Result<Network<Serve>> {
         Some(workers) => Some(host.pool("pool").workers(workers).build()?),
         None => None,
     };
-    let mut server = host.server("serve", handler).port(&port).framing(framing);
+    let server = host.server("serve", handler(args));
+    let mut server = server.port(&port).framing(framing);
     if let Some(pool) = &pool {
         server = server.pool(pool);
     }
-    server.sessions_max(args.sessions_max).listen(&args.listen)
+    let listen = args.listen.as_deref().unwrap_or(LISTEN);
+    let network = server.sessions_max(args.sessions_max).listen(listen)?;
+    Ok((host, network))
+}
+
+/// The one network of the file that is served, on all the ports and pools that the file has.
+fn from_file(host: Host, args: &ServeArgs, file: &Path) -> Result<(Host, Network<Serve>), Failure> {
+    let lib = |error: wharf::Error| Failure::of_library(&error);
+    let mut topology = Topology::from_file(file).map_err(|error| lib(error.into()))?;
+    let listens = |plan: &NetworkPlan| matches!(plan.role, Role::Listen(_));
+    let servers = topology.networks.iter().filter(|plan| listens(plan));
+    let servers: Vec<_> = servers.map(|plan| plan.name.clone()).collect();
+    let wrong = |message: String| {
+        let there = match servers.as_slice() {
+            [] => String::new(),
+            names => format!("; those that listen: {}", names.join(", ")),
+        };
+        let message = format!("{}: {message}{there}", file.display());
+        Err(Failure::usage(message))
+    };
+    let name = match (&args.network, servers.as_slice()) {
+        (Some(name), _) if servers.contains(name) => name.clone(),
+        (Some(name), _) => return wrong(format!("no network \"{name}\" listens")),
+        (None, [only]) => only.clone(),
+        (None, []) => return wrong("no network listens, so there is none to serve".to_owned()),
+        (None, _) => return wrong("several networks listen; say which with --network".to_owned()),
+    };
+    topology.networks.retain(|plan| plan.name == name);
+    for plan in &mut topology.networks {
+        if let (Role::Listen(server), Some(addr)) = (&mut plan.role, &args.listen) {
+            server.addrs = vec![addr.clone()];
+        }
+    }
+    let mut host = host.with_topology(topology).map_err(lib)?;
+    let network = host.declare_server(&name, handler(args)).map_err(lib)?;
+    Ok((host.finish().map_err(lib)?, network))
 }

@@ -7,6 +7,7 @@ mod bots;
 mod game;
 mod ledger;
 mod report;
+mod topology;
 mod wire;
 
 use std::net::SocketAddr;
@@ -143,43 +144,24 @@ struct Stage {
 }
 
 fn start_game(args: &DemoArgs, chat: SocketAddr, master: SocketAddr) -> wharf::Result<Stage> {
-    let mut host = Host::new();
-    let mut fast = host.port("game");
-    if let Some(workers) = args.workers {
-        fast = fast.workers(workers);
-    }
-    let fast = fast.build()?;
-    let slow = if args.shared {
-        fast.clone()
-    } else {
-        host.port("links").workers(1).build()?
-    };
-
+    let mut host = Host::new().with_topology(topology::load(args, chat, master)?)?;
     let back = Arc::new(OnceLock::new());
     let reports = Total::default();
     let chat_link = ChatLink {
         game: Arc::clone(&back),
     };
-    let chat = host.client("chat", chat_link).port(&slow).connect(chat)?;
+    let chat = host.declare_client("chat", chat_link)?;
     let master_link = MasterLink {
         total: reports.clone(),
     };
-    // Every player may report at the same moment.
-    let jobs = args.bots as usize * 4 + 1024;
-    let master = host
-        .client("master", master_link)
-        .port(&slow)
-        .mailbox_max(jobs)
-        .connect(master)?;
+    let master = host.declare_client("master", master_link)?;
     let game = Game {
         chat: chat.clone(),
         master: master.clone(),
         sabotage: args.sabotage,
     };
-    let game = host
-        .server("game", game)
-        .port(&fast)
-        .listen("127.0.0.1:0")?;
+    let game = host.declare_server("game", game)?;
+    let mut host = host.finish()?;
     // The first and only time, so it is not set yet.
     let _ = back.set(game.downgrade());
     host.start()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use wharf::stats::{HostSnapshot, NetworkSnapshot, PortSnapshot};
+use wharf::topology::LanePlan;
 
 use super::bots::Shared;
 use super::ledger::{Faults, Tally, Total};
@@ -22,6 +23,7 @@ pub(crate) struct Report {
     bots_cut: u64,
     networks: Vec<NetworkRow>,
     ports: Vec<PortRow>,
+    pools: Vec<PortRow>,
     fault: bool,
 }
 
@@ -29,6 +31,9 @@ pub(crate) struct Report {
 struct NetworkRow {
     name: String,
     port: String,
+    /// Whose threads run its callbacks, if not the port's.
+    pool: Option<String>,
+    lane: String,
     sessions: u64,
     frames_in: u64,
     frames_out: u64,
@@ -74,11 +79,10 @@ impl Report {
         let row =
             |network: &NetworkSnapshot| NetworkRow::new(network, &total_of(&network.name).get());
         let networks: Vec<_> = stats.networks.iter().map(row).collect();
-        let ports = stats
-            .ports
-            .iter()
-            .map(|port| PortRow::new(port, played))
-            .collect();
+        let rows = |ports: &[PortSnapshot]| {
+            let rows = ports.iter().map(|port| PortRow::new(port, played));
+            rows.collect()
+        };
         let cut = bots.cut.load(std::sync::atomic::Ordering::Relaxed);
         let fault = networks
             .iter()
@@ -91,7 +95,8 @@ impl Report {
             bots_connected: connected,
             bots_cut: cut,
             networks,
-            ports,
+            ports: rows(&stats.ports),
+            pools: rows(&stats.pools),
             fault,
         }
     }
@@ -114,6 +119,8 @@ impl NetworkRow {
         Self {
             name: network.name.clone(),
             port: network.port.clone(),
+            pool: network.pool.clone(),
+            lane: network.lane.clone(),
             sessions: network.opened,
             frames_in: network.frames_in,
             frames_out: network.frames_out,
@@ -121,6 +128,15 @@ impl NetworkRow {
             answers: tally.answered,
             faults: tally.faults,
             latency_us: some.then(|| quantile(&tally.latency_us)),
+        }
+    }
+
+    /// The threads that run its callbacks, and their lane where it has a name of its own.
+    fn served_by(&self) -> String {
+        let threads = self.pool.as_ref().unwrap_or(&self.port);
+        match self.lane.as_str() {
+            LanePlan::DEFAULT => threads.clone(),
+            lane => format!("{threads}/{lane}"),
         }
     }
 }
@@ -157,12 +173,15 @@ impl fmt::Display for Report {
             f,
             "\n{seconds:.1} s, {bots_connected} of {bots} bots connected\n"
         )?;
+        let served_by: Vec<_> = self.networks.iter().map(NetworkRow::served_by).collect();
+        let wide = served_by.iter().map(String::len).max().unwrap_or(0).max(7);
         writeln!(
             f,
-            "network   port    sessions    answers   lost doubled reordered corrupt  p50 us  \
-             p99 us p99.9 us"
+            "network   {:wide$} sessions    answers   lost doubled reordered corrupt  p50 us  \
+             p99 us p99.9 us",
+            "port"
         )?;
-        for row in &self.networks {
+        for (row, served_by) in self.networks.iter().zip(&served_by) {
             let Faults {
                 lost,
                 doubled,
@@ -171,8 +190,8 @@ impl fmt::Display for Report {
             } = row.faults;
             write!(
                 f,
-                "{:9} {:7} {:8} {:10} {lost:6} {doubled:7} {reordered:9} {corrupt:7}",
-                row.name, row.port, row.sessions, row.answers
+                "{:9} {served_by:wide$} {:8} {:10} {lost:6} {doubled:7} {reordered:9} {corrupt:7}",
+                row.name, row.sessions, row.answers
             )?;
             match &row.latency_us {
                 Some(l) => writeln!(f, " {:7} {:7} {:8}", l.p50, l.p99, l.p99_9)?,
@@ -181,12 +200,12 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\nport      backend workers  busy %      turns  wait p99 us"
+            "\nport or pool  backend workers  busy %      turns  wait p99 us"
         )?;
-        for row in &self.ports {
+        for row in self.ports.iter().chain(&self.pools) {
             writeln!(
                 f,
-                "{:9} {:7} {:7} {:7.1} {:10} {:12.0}",
+                "{:13} {:7} {:7} {:7.1} {:10} {:12.0}",
                 row.name, row.backend, row.workers, row.busy_percent, row.turns, row.wait_p99_us
             )?;
         }
