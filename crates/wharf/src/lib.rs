@@ -26,7 +26,7 @@ pub use frame::{Frame, Framing};
 pub use handler::Handler;
 pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn, TopologyHost};
 pub use network::{
-    Addrs, ClientBuilder, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
+    Addrs, ClientBuilder, FlushMode, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
 };
 #[cfg(feature = "sim")]
 pub use port::sim;

@@ -8,14 +8,23 @@ mod support;
 
 #[path = "features/stages.rs"]
 mod stages;
+#[path = "features/ticks.rs"]
+mod ticks;
 
 use stages::{
     a_job_changes_the_stage, a_login_becomes_a_game, a_stage_that_fails_closes_its_session,
 };
 use support::{each_backend, matrix};
+use ticks::{
+    a_close_flushes, a_group_ticks_alone, a_tick_for_many, a_tick_is_one_write, no_tick_ever,
+    ticks_keep_each_callers_order,
+};
 
 matrix!(a_login_becomes_a_game);
 each_backend!(
     a_job_changes_the_stage,
     a_stage_that_fails_closes_its_session
 );
+
+matrix!(a_tick_is_one_write, a_group_ticks_alone, a_tick_for_many);
+matrix!(a_close_flushes, no_tick_ever, ticks_keep_each_callers_order);

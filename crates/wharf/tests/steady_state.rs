@@ -1,18 +1,23 @@
-//! In its steady state an echo allocates nothing: counted over the whole process, whose only other
-//! thread of note is the client below, which allocates nothing either.
+//! In its steady state an echo allocates nothing, and one that waits for ticks nothing a frame:
+//! counted over the whole process, whose only other thread of note is the client below, which
+//! allocates nothing either.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use wharf::{Frame, Handler, Host, Refuse, Session};
+use wharf::{FlushMode, Frame, Handler, Host, Network, Refuse, Session};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// One test counts at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 struct Echo;
 
@@ -40,8 +45,17 @@ fn exchange(peers: &mut [TcpStream], batch: &[u8], cut: usize, back: &mut [u8], 
     }
 }
 
+fn connect(net: &Network<Echo>) -> TcpStream {
+    let peer = TcpStream::connect(net.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    peer.set_nodelay(true).unwrap();
+    peer
+}
+
 #[test]
 fn an_echo_allocates_nothing() {
+    let _alone = ALONE.lock();
     let mut host = Host::new();
     let echo = host
         .server("echo", Echo)
@@ -49,15 +63,7 @@ fn an_echo_allocates_nothing() {
         .listen("127.0.0.1:0")
         .unwrap();
     host.start().unwrap();
-    let mut peers: Vec<_> = (0..8)
-        .map(|_| {
-            let peer = TcpStream::connect(echo.local_addr().unwrap()).unwrap();
-            peer.set_read_timeout(Some(Duration::from_secs(10)))
-                .unwrap();
-            peer.set_nodelay(true).unwrap();
-            peer
-        })
-        .collect();
+    let mut peers: Vec<_> = (0..8).map(|_| connect(&echo)).collect();
     let mut frame = [7; 64];
     frame[..2].copy_from_slice(&64u16.to_le_bytes());
     let batch = frame.repeat(16);
@@ -76,5 +82,49 @@ fn an_echo_allocates_nothing() {
             "{allocations} in {frames} frames: {change:?}"
         );
     }
+    host.stop().unwrap();
+}
+
+/// What waits for a tick is copied into few buffers, which the tick writes and frees.
+#[test]
+fn a_tick_allocates_by_session_and_not_by_frame() {
+    const FRAMES: usize = 64;
+    let _alone = ALONE.lock();
+    let mut host = Host::new();
+    let echo = host.server("echo", Echo).workers(2).flush(FlushMode::Tick);
+    let echo = echo.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    let mut peer = connect(&echo);
+    let mut frame = [7; 64];
+    frame[..2].copy_from_slice(&64u16.to_le_bytes());
+    let batch = frame.repeat(FRAMES);
+    let mut back = vec![0; batch.len()];
+    let session = loop {
+        if let Some(session) = echo.sessions().first() {
+            break session;
+        }
+    };
+    let mut tick = |ticks: usize| {
+        for _ in 0..ticks {
+            peer.write_all(&batch).unwrap();
+            while session.send_queue().frames < FRAMES {
+                std::thread::yield_now();
+            }
+            assert_eq!(echo.flush(), 1);
+            peer.read_exact(&mut back).unwrap();
+            assert_eq!(back, batch);
+        }
+    };
+    tick(100);
+    let region = Region::new(ALLOCATOR);
+    tick(500);
+    let change = region.change();
+    let allocations = change.allocations + change.reallocations;
+    // 4 KiB wait in one buffer, which grows from 512 bytes.
+    assert!(
+        allocations <= 500 * 6,
+        "{allocations} in 500 ticks of {FRAMES} frames: {change:?}"
+    );
+    drop(peer);
     host.stop().unwrap();
 }

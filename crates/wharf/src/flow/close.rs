@@ -36,6 +36,8 @@ impl<H: Handler> SessionCore<H> {
             self.run_job(session, turn, job);
         }
         self.flush_turn(now);
+        // No tick is waited for: nothing more can come.
+        self.flush_held(now);
         let (how, reason) = self
             .closing()
             .unwrap_or((CloseHow::Abort, CloseReason::Closed));

@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use crate::error::{CloseReason, SendError};
 use crate::handler::Handler;
+use crate::network::FlushMode;
 use crate::port::current::{self, Gathering};
 use crate::session::core::SessionCore;
-use crate::session::queue::{CloseHow, Entry, WhenFull};
+use crate::session::piece::Wire;
+use crate::session::queue::{CloseHow, Entry, Pushed, WhenFull};
 use crate::session::word;
 
 /// A turn's own replies leave before they outgrow this, wherever the turn stands.
@@ -29,6 +31,12 @@ impl<H: Handler> SessionCore<H> {
         }
         if self.word.has(word::SHUT | word::DEAD) {
             return Err(SendError::Closed);
+        }
+        if self.holds() {
+            return self.hold_encoded(|out| {
+                let encoded = framing.encode(payload, out);
+                encoded.map_err(|_| SendError::Framing)
+            });
         }
         // No user code runs in here, so the frame is built in its place.
         let encoded = current::with_turn_of(self.id.get(), |turn| {
@@ -57,6 +65,9 @@ impl<H: Handler> SessionCore<H> {
     ) -> Result<(), E> {
         if self.word.has(word::SHUT | word::DEAD) {
             return Err(SendError::Closed.into());
+        }
+        if self.holds() {
+            return self.hold_encoded(encode);
         }
         let scratch =
             current::with_turn_of(self.id.get(), |turn| std::mem::take(&mut turn.scratch));
@@ -103,7 +114,7 @@ impl<H: Handler> SessionCore<H> {
         self.flush_turn(self.net.port.now());
         let last = Bytes::from(last.unwrap_or_default());
         self.queue(Entry {
-            bytes: last,
+            bytes: last.into(),
             frames: 1,
         })?;
         self.flush_queue(self.net.port.now());
@@ -115,16 +126,24 @@ impl<H: Handler> SessionCore<H> {
         if self.word.has(word::SHUT | word::DEAD) {
             return Err(SendError::Closed);
         }
+        if self.holds() {
+            return self.hold(Wire::Shared(wire));
+        }
         let joined = current::with_turn_of(self.id.get(), |turn| turn.out.extend_from_slice(&wire));
         if joined.is_some() {
             return self.accept_own(wire.len());
         }
         self.queue(Entry {
-            bytes: wire,
+            bytes: wire.into(),
             frames: 1,
         })?;
         self.flush_soon();
         Ok(())
+    }
+
+    /// Whether its frames wait for a tick.
+    pub(super) fn holds(&self) -> bool {
+        self.net.options.flush == FlushMode::Tick
     }
 
     /// Appends to the send queue, or applies the full-policy.
@@ -141,6 +160,14 @@ impl<H: Handler> SessionCore<H> {
             }
             pushed
         };
+        self.judged(pushed)
+    }
+
+    /// Counts what the queue said, and closes if its policy is to.
+    pub(super) fn judged(
+        self: &Arc<Self>,
+        pushed: Result<Pushed, SendError>,
+    ) -> Result<(), SendError> {
         let events = &self.net.events;
         match pushed {
             Ok(pushed) => {
@@ -151,7 +178,7 @@ impl<H: Handler> SessionCore<H> {
                 }
                 Ok(())
             }
-            Err(SendError::Full) if limits.when_full == WhenFull::Close => {
+            Err(SendError::Full) if self.net.options.send_queue.when_full == WhenFull::Close => {
                 events.send_queue_full.fetch_add(1, Ordering::Relaxed);
                 self.close(CloseHow::Abort, CloseReason::SendQueueFull);
                 Err(SendError::Full)
@@ -168,9 +195,9 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Has the queue flushed: at the end of the running turn or batch, or now. A thread that
-    /// gathers
-    /// nothing tries the socket whatever lists the session is on: theirs may be long in coming.
-    fn flush_soon(self: &Arc<Self>) {
+    /// gathers nothing tries the socket whatever lists the session is on: theirs may be long in
+    /// coming.
+    pub(super) fn flush_soon(self: &Arc<Self>) {
         let gathered = match current::gathering() {
             Gathering::Turn(list) => {
                 // Once a list, and not on one list for all: another's turn may be stuck, with no

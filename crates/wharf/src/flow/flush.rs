@@ -54,10 +54,11 @@ impl<H: Handler> SessionCore<H> {
         current::with_turn_of(self.id.get(), |turn| turn.out = out);
     }
 
-    /// `session.flush()`: own replies, and what the turn sent to others.
+    /// `session.flush()`: own replies, what waits for a tick, and what the turn sent to others.
     pub(crate) fn flush_now(self: &Arc<Self>) {
         let now = self.net.port.now();
         self.flush_turn(now);
+        self.flush_held(now);
         for item in current::take_dirty() {
             item.work(now);
         }
@@ -73,7 +74,7 @@ impl<H: Handler> SessionCore<H> {
         if !self.word.begin_flush_direct() {
             let bytes = Bytes::copy_from_slice(out);
             self.take_over(Entry {
-                bytes,
+                bytes: bytes.into(),
                 frames: frames_u32,
             });
             self.flush_queue(now);
@@ -106,7 +107,7 @@ impl<H: Handler> SessionCore<H> {
                     let mut queue = self.out.lock();
                     queue.account(rest.len(), frames as usize);
                     flush.entries.push_back(Entry {
-                        bytes: rest,
+                        bytes: rest.into(),
                         frames,
                     });
                     self.mark_pending(&queue);

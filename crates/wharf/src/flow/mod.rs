@@ -10,6 +10,7 @@
 //!                                    handle.rs   ────────────────────────────────▶ Handler
 //!                                    enqueue.rs  frames join send queues         ◀── session.send
 //! socket   ◀─ one gathered write ◀── flush.rs    all that the turn queued, one write a session
+//!                                    tick.rs     or held until the tick's flush
 //! socket   ─▶ ready ───────────────▶ flush.rs    a partial write resumes when there is room
 //!                                    close.rs    one on_close; flush, end, drain, free
 //! ```
@@ -22,6 +23,7 @@ mod enqueue;
 mod flush;
 mod handle;
 mod recv;
+mod tick;
 mod turn;
 
 pub(crate) use accept::Listener;

@@ -36,7 +36,7 @@ impl Session {
         }
         if !self.word.begin_flush_direct() {
             self.take_over(Entry {
-                bytes: Bytes::copy_from_slice(out),
+                bytes: Bytes::copy_from_slice(out).into(),
                 frames: u32::try_from(out.len()).unwrap(),
             });
             self.flush_queue();
@@ -70,7 +70,7 @@ impl Session {
                     let mut queue = self.out.lock().unwrap();
                     queue.account(rest.len(), frames as usize);
                     flush.entries.push_back(Entry {
-                        bytes: rest,
+                        bytes: rest.into(),
                         frames,
                     });
                     self.mark_pending(&queue);

@@ -238,7 +238,7 @@ impl Session {
             return false;
         }
         let entry = Entry {
-            bytes: Bytes::copy_from_slice(bytes),
+            bytes: Bytes::copy_from_slice(bytes).into(),
             frames: 1,
         };
         let mut out = self.out.lock().unwrap();

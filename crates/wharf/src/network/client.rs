@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::Link;
-use super::options::{Options, Reconnect};
+use super::options::{FlushMode, Options, Reconnect};
 use super::server::common_options;
 use super::{Addrs, Declaration, Network, NetworkCore};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,7 +98,7 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        super::check(&self.declaring.name, &self.options)?;
+        super::options::check(&self.declaring.name, &self.options)?;
         let (name, index, place) = self.declaring.settle()?;
         let network = Declaration {
             name,

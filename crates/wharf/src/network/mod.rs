@@ -19,13 +19,14 @@ use crate::host::Place;
 use crate::port::PortCore;
 use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
+use crate::session::held::HeldList;
 use crate::session::registry::{Registry, Sessions};
 use addresses::Addresses;
 
 pub use client::{ClientBuilder, LinkState};
 pub(crate) use link::Link;
 pub(crate) use options::Options;
-pub use options::Reconnect;
+pub use options::{FlushMode, Reconnect};
 pub use server::{Addrs, ServerBuilder};
 
 /// Why a connection was refused before it had a session.
@@ -92,6 +93,8 @@ pub(crate) struct NetworkCore<H: Handler> {
     local_addrs: Mutex<Vec<SocketAddr>>,
     links: Mutex<Vec<Arc<Link<H>>>>,
     groups: Mutex<Vec<Weak<Members<H>>>>,
+    /// Sessions whose frames wait for a flush that somebody asks for.
+    pub(crate) held: HeldList<H>,
 }
 
 impl<H: Handler> NetworkCore<H> {
@@ -252,6 +255,7 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
     fn forget(&self) {
         self.listeners.lock().clear();
         self.links.lock().clear();
+        drop(self.held.take());
         let groups = std::mem::take(&mut *self.groups.lock());
         for group in groups.iter().filter_map(Weak::upgrade) {
             // Dropped outside the lock: a session may take a user's value with it.
@@ -312,6 +316,14 @@ impl<H: Handler> Network<H> {
     #[must_use]
     pub fn group(&self) -> Group<H> {
         Group::new(&self.0)
+    }
+
+    /// Flushes all that its sessions hold under [`FlushMode::Tick`]: what a tick does at its end.
+    /// Each session's frames leave in one gathered write, some of them on the port's workers.
+    /// Returns how many sessions held something. From any thread; what was sent before the call,
+    /// by whomever, leaves with it. Under [`FlushMode::Turn`] nothing is held, and it does nothing.
+    pub fn flush(&self) -> usize {
+        self.0.flush_all()
     }
 
     /// The addresses a server listens on, port numbers filled in; empty before the start.
@@ -431,62 +443,7 @@ impl<H: Handler> Declaration<H> {
             local_addrs: Mutex::default(),
             links: Mutex::default(),
             groups: Mutex::default(),
+            held: HeldList::new(),
         }))
     }
-}
-
-/// Refuses numbers that can't work, by name. Before anything is made for the network: what is
-/// refused leaves no port of its name behind.
-fn check(network: &str, options: &Options) -> Result<()> {
-    let zero = |field: &str| {
-        let message = format!("network \"{network}\": {field} is 0; it must be at least 1");
-        Err(Error::new(ErrorKind::Config, message))
-    };
-    let limits = &options.send_queue;
-    if options.sessions_max == 0 {
-        return zero("sessions_max");
-    }
-    if options.sessions_per_ip_max == Some(0) {
-        return zero("sessions_per_ip_max");
-    }
-    if options.frames_per_turn_max == 0 {
-        return zero("frames_per_turn_max");
-    }
-    if options.mailbox_max == 0 {
-        return zero("mailbox_max");
-    }
-    if limits.bytes_max == 0 || limits.frames_max == 0 {
-        return zero("a limit of the send queue");
-    }
-    let reconnect = &options.reconnect;
-    if options.links > 0 && reconnect.enabled && (reconnect.first.min(reconnect.max)).is_zero() {
-        // Without a pause a refused connect is tried again at once, for ever.
-        return zero("a pause of reconnect");
-    }
-    if options.ipv6_prefix_bits > 128 {
-        let message = format!(
-            "network \"{network}\": ipv6_prefix_bits is {}; an IPv6 address has 128 bits",
-            options.ipv6_prefix_bits
-        );
-        return Err(Error::new(ErrorKind::Config, message));
-    }
-    let high = limits.high_water();
-    if high > limits.bytes_max {
-        let message = format!(
-            "network \"{network}\": the high-water mark ({high} bytes) lies above the send queue's \
-             bytes_max ({}); lower the one or raise the other",
-            limits.bytes_max
-        );
-        return Err(Error::new(ErrorKind::Config, message));
-    }
-    if let Some(low) = limits.low_water_bytes
-        && low >= high
-    {
-        let message = format!(
-            "network \"{network}\": the low-water mark ({low} bytes) must lie below the high-water \
-             mark ({high} bytes)"
-        );
-        return Err(Error::new(ErrorKind::Config, message));
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
@@ -13,6 +14,7 @@ pub(crate) struct Options {
     pub(crate) framing: Framing,
     pub(crate) timeouts: Timeouts,
     pub(crate) send_queue: SendQueueLimits,
+    pub(crate) flush: FlushMode,
     pub(crate) socket: SocketOptions,
     pub(crate) listen: ListenOptions,
     pub(crate) sessions_max: usize,
@@ -33,6 +35,7 @@ impl Default for Options {
             framing: Framing::default(),
             timeouts: Timeouts::default(),
             send_queue: SendQueueLimits::default(),
+            flush: FlushMode::default(),
             socket: SocketOptions::default(),
             listen: ListenOptions::default(),
             sessions_max: 16 * 1024,
@@ -48,6 +51,61 @@ impl Default for Options {
             links: 1,
         }
     }
+}
+
+/// When the frames that are sent to a network's sessions leave.
+///
+/// ```
+/// use wharf::{FlushMode, Frame, Handler, Host, Refuse, Session};
+///
+/// struct Zone;
+///
+/// impl Handler for Zone {
+///     type State = ();
+///
+///     fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+///         Ok(())
+///     }
+///
+///     fn on_frame(&self, s: &Session<Self>, (): &mut (), frame: Frame<'_>) -> wharf::Result<()> {
+///         Ok(s.send(frame.payload())?) // waits for the tick
+///     }
+/// }
+///
+/// # fn main() -> wharf::Result<()> {
+/// let mut host = Host::new();
+/// let zone = host.server("zone", Zone).flush(FlushMode::Tick).listen("127.0.0.1:0")?;
+/// host.start()?;
+/// # use std::io::{Read, Write};
+/// # let mut peer = std::net::TcpStream::connect(zone.local_addr().unwrap())?;
+/// # peer.write_all(b"\x03\x00a\x03\x00b")?;
+/// # while zone.sessions().first().is_none_or(|s| s.send_queue().frames < 2) {}
+/// // At the end of each tick, say 20 times a second:
+/// let sessions_written_to = zone.flush();
+/// # assert_eq!(sessions_written_to, 1);
+/// # let mut back = [0; 6];
+/// # peer.read_exact(&mut back)?;
+/// # assert_eq!(&back, b"\x03\x00a\x03\x00b");
+/// host.stop()
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FlushMode {
+    /// With the turn that sent them, in one write with whatever else it sent to that session;
+    /// those of a thread outside of turns at once.
+    #[default]
+    Turn,
+    /// When [`Network::flush`](crate::Network::flush), [`Group::flush`](crate::Group::flush) or
+    /// [`Session::flush`](crate::Session::flush) asks for it: at the end of a zone's tick, say. All
+    /// that was sent between two ticks, replies included, leaves in one write a session, where up
+    /// to 64 pieces fit: frames of up to 2 KiB are joined to pieces of 2 to 4 KiB, unless the queue
+    /// drops its oldest frames one by one ([`WhenFull::DropOld`](crate::WhenFull::DropOld)).
+    ///
+    /// What waits counts in the send queue. At its high-water mark it is flushed at once, as the
+    /// session would be read no more otherwise; beyond its limits the full-policy decides. A
+    /// graceful close flushes what is left, its linger time long.
+    Tick,
 }
 
 /// How a client link comes back after its connection ended or could not be made.
@@ -96,6 +154,62 @@ impl Reconnect {
             pause
         }
     }
+}
+
+/// Refuses numbers that can't work, by name. Before anything is made for the network: what is
+/// refused leaves no port of its name behind.
+pub(super) fn check(network: &str, options: &Options) -> Result<()> {
+    let zero = |field: &str| {
+        let message = format!("network \"{network}\": {field} is 0; it must be at least 1");
+        Err(Error::new(ErrorKind::Config, message))
+    };
+    let limits = &options.send_queue;
+    if options.sessions_max == 0 {
+        return zero("sessions_max");
+    }
+    if options.sessions_per_ip_max == Some(0) {
+        return zero("sessions_per_ip_max");
+    }
+    if options.frames_per_turn_max == 0 {
+        return zero("frames_per_turn_max");
+    }
+    if options.mailbox_max == 0 {
+        return zero("mailbox_max");
+    }
+    if limits.bytes_max == 0 || limits.frames_max == 0 {
+        return zero("a limit of the send queue");
+    }
+    let reconnect = &options.reconnect;
+    if options.links > 0 && reconnect.enabled && (reconnect.first.min(reconnect.max)).is_zero() {
+        // Without a pause a refused connect is tried again at once, for ever.
+        return zero("a pause of reconnect");
+    }
+    if options.ipv6_prefix_bits > 128 {
+        let message = format!(
+            "network \"{network}\": ipv6_prefix_bits is {}; an IPv6 address has 128 bits",
+            options.ipv6_prefix_bits
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    let high = limits.high_water();
+    if high > limits.bytes_max {
+        let message = format!(
+            "network \"{network}\": the high-water mark ({high} bytes) lies above the send queue's \
+             bytes_max ({}); lower the one or raise the other",
+            limits.bytes_max
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    if let Some(low) = limits.low_water_bytes
+        && low >= high
+    {
+        let message = format!(
+            "network \"{network}\": the low-water mark ({low} bytes) must lie below the high-water \
+             mark ({high} bytes)"
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

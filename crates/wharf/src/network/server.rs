@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::Options;
+use super::options::{FlushMode, Options};
 use super::{Declaration, Network, NetworkCore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Listener;
@@ -162,6 +162,13 @@ macro_rules! common_options {
             self
         }
 
+        /// When frames leave: with the turn that sent them, or when a tick asks for it. Default:
+        /// [`FlushMode::Turn`].
+        pub fn flush(mut self, mode: FlushMode) -> Self {
+            self.options.flush = mode;
+            self
+        }
+
         /// Options of each connection's socket.
         pub fn socket(mut self, options: SocketOptions) -> Self {
             self.options.socket = options;
@@ -251,7 +258,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
         self.declaring.refuse_taken(&addrs)?;
         // What is set on the listener is inherited by what it accepts.
         self.options.listen.socket = self.options.socket.clone();
-        super::check(&self.declaring.name, &self.options)?;
+        super::options::check(&self.declaring.name, &self.options)?;
         let (name, index, place) = self.declaring.settle()?;
         let network = Declaration {
             name,

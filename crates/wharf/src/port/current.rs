@@ -88,6 +88,16 @@ pub(crate) fn with_turn_of<R>(session: u64, use_it: impl FnOnce(&mut Turn) -> R)
     TURN.with_borrow_mut(|turn| (turn.session == session).then(|| use_it(turn)))
 }
 
+/// The buffer in which this thread encodes single frames; empty-handed while it is taken.
+pub(crate) fn take_scratch() -> Vec<u8> {
+    TURN.with_borrow_mut(|turn| std::mem::take(&mut turn.scratch))
+}
+
+/// Gives the buffer back.
+pub(crate) fn keep_scratch(scratch: Vec<u8>) {
+    TURN.with_borrow_mut(|turn| turn.scratch = scratch);
+}
+
 /// Where the sends of a thread gather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gathering {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::registry::SentToMany;
-use super::{Session, SessionId};
+use super::{Session, SessionId, word};
 use crate::error::SendError;
 use crate::frame::{FrameError, Framing};
 use crate::handler::Handler;
@@ -119,6 +119,17 @@ impl<H: Handler> Group<H> {
     /// As [`Self::send`].
     pub fn send_except(&self, payload: &[u8], except: SessionId) -> Result<SentToMany, FrameError> {
         Ok(self.send_wire(&self.framing.encode_shared(payload)?, Some(except)))
+    }
+
+    /// Flushes its members that hold frames, as [`Network::flush`](crate::Network::flush) does a
+    /// whole network; returns how many those were. It looks at one mark of each member.
+    pub fn flush(&self) -> usize {
+        let members = self.members.lock();
+        let held = |member: &&Session<H>| member.0.word.has(word::HELD);
+        let holding: Vec<_> = members.values().filter(held).cloned().collect();
+        drop(members);
+        let net = holding.first().map(|first| Arc::clone(&first.0.net));
+        net.map_or(0, |net| net.flush_each(holding.into_iter()))
     }
 
     /// Sends wire bytes that the caller has encoded, to all members, or to all but one.

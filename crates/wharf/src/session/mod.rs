@@ -4,6 +4,10 @@ pub(crate) mod any;
 pub(crate) mod core;
 pub(crate) mod deadlines;
 pub(crate) mod group;
+pub(crate) mod held;
+#[cfg(test)]
+mod held_frames;
+pub(crate) mod piece;
 pub(crate) mod queue;
 #[cfg(test)]
 mod queue_lists;
@@ -154,7 +158,8 @@ impl<H: Handler> Session<H> {
     /// Inside the session's own turn the frame joins the worker's out buffer and leaves at the end
     /// of the turn, in one write with the others; [`Self::flush`] sends what is there at once. What
     /// other sessions send to this one meanwhile may overtake it: flush a greeting before you tell
-    /// others about the session.
+    /// others about the session. On a network with [`FlushMode::Tick`](crate::FlushMode::Tick) all
+    /// frames wait in the send queue, in one order, until a flush is asked for.
     ///
     /// # Errors
     /// [`SendError::Closed`], or what the send queue's full-policy says.
@@ -224,7 +229,9 @@ impl<H: Handler> Session<H> {
 
     /// Writes what the running turn has built so far: for a callback that is about to wait for
     /// something. In another session's turn it writes what that turn has sent to others; outside of
-    /// turns nothing gathers, and it does nothing.
+    /// turns nothing gathers, and it does nothing. On a network with
+    /// [`FlushMode::Tick`](crate::FlushMode::Tick) it writes, from any thread, what this session
+    /// holds.
     pub fn flush(&self) {
         self.0.flush_now();
     }

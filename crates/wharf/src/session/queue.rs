@@ -5,8 +5,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
+use super::piece::{Piece, Wire};
 use crate::error::{CloseReason, SendError};
 
 /// What happens to a frame that the send queue has no room for.
@@ -85,8 +84,17 @@ impl SendQueueLimits {
 /// One or more whole frames that are written together.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Piece,
     pub(crate) frames: u32,
+}
+
+impl Entry {
+    /// Takes a small frame in behind those that were built here; false if it has to stand alone.
+    fn join(&mut self, wire: &Wire<'_>) -> bool {
+        let joined = self.bytes.join(wire);
+        self.frames += u32::from(joined);
+        joined
+    }
 }
 
 /// How a session is to be closed.
@@ -121,6 +129,8 @@ pub(crate) struct SendQueue {
     closing: Option<(CloseHow, CloseReason)>,
     /// Pause guards alive. Kept here for the lock: see `SessionCore::pause`.
     pub(crate) pauses: u32,
+    /// Entries at the back that no flush takes before [`Self::release`].
+    held_back: u32,
 }
 
 /// Entries' room that an empty queue keeps.
@@ -135,20 +145,7 @@ impl SendQueue {
         limits: &SendQueueLimits,
         extra: usize,
     ) -> Result<Pushed, SendError> {
-        if self.closing.is_some() {
-            return Err(SendError::Closed);
-        }
-        let mut dropped = 0;
-        while self.is_over(&entry, limits, extra) {
-            match limits.when_full {
-                WhenFull::Close | WhenFull::Error => return Err(SendError::Full),
-                WhenFull::DropNew => return Err(SendError::Dropped),
-                WhenFull::DropOld => match self.drop_oldest(&entry, limits, extra) {
-                    Some(frames) => dropped += frames,
-                    None => return Err(SendError::Dropped),
-                },
-            }
-        }
+        let dropped = self.make_room(entry.bytes.len(), entry.frames, limits, extra)?;
         self.push_taken(entry);
         Ok(Pushed {
             dropped,
@@ -156,29 +153,79 @@ impl SendQueue {
         })
     }
 
-    fn is_over(&self, entry: &Entry, limits: &SendQueueLimits, extra: usize) -> bool {
-        self.bytes + extra + entry.bytes.len() > limits.bytes_max
-            || self.frames + entry.frames as usize > limits.frames_max
+    /// Appends a frame that is held back until [`Self::release`], or applies the full-policy. Small
+    /// frames are copied behind one another, so that many of them make one entry.
+    pub(crate) fn hold(
+        &mut self,
+        wire: Wire<'_>,
+        limits: &SendQueueLimits,
+    ) -> Result<Pushed, SendError> {
+        let len = wire.len();
+        let dropped = self.make_room(len, 1, limits, 0)?;
+        // Of what is dropped one by one, each is an entry.
+        let joins = self.held_back > 0 && limits.when_full != WhenFull::DropOld;
+        let last = self.entries.back_mut().filter(|_| joins);
+        if last.is_some_and(|last| last.join(&wire)) {
+            self.count_waiting(len, 1);
+        } else {
+            let bytes = wire.into_piece();
+            self.push_taken(Entry { bytes, frames: 1 });
+            self.held_back += 1;
+        }
+        Ok(Pushed {
+            dropped,
+            high: limits.is_high(self.bytes, self.frames),
+        })
     }
 
-    /// Drops the oldest entry to make room for this one; returns its frames. `None`, and nothing is
-    /// dropped, if that can't help: it is larger than the whole queue, or the flush holds the room.
-    fn drop_oldest(
+    /// What was held back is for the flush to take.
+    pub(crate) fn release(&mut self) {
+        self.held_back = 0;
+    }
+
+    /// Applies the full-policy until so much fits; returns how many frames were dropped for it.
+    fn make_room(
         &mut self,
-        entry: &Entry,
+        bytes: usize,
+        frames: u32,
         limits: &SendQueueLimits,
         extra: usize,
-    ) -> Option<u32> {
+    ) -> Result<u32, SendError> {
+        if self.closing.is_some() {
+            return Err(SendError::Closed);
+        }
+        let (bytes, frames) = (bytes + extra, frames as usize);
+        let fits = |used: (usize, usize)| {
+            used.0 + bytes <= limits.bytes_max && used.1 + frames <= limits.frames_max
+        };
+        let mut dropped = 0;
+        while !fits((self.bytes, self.frames)) {
+            match limits.when_full {
+                WhenFull::Close | WhenFull::Error => return Err(SendError::Full),
+                WhenFull::DropNew => return Err(SendError::Dropped),
+                WhenFull::DropOld => match self.drop_oldest(fits) {
+                    Some(frames) => dropped += frames,
+                    None => return Err(SendError::Dropped),
+                },
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Drops the oldest entry to make room; returns its frames. `None`, and nothing is dropped, if
+    /// that can't help: even without all that waits it does not fit beside what the flush holds.
+    fn drop_oldest(&mut self, fits: impl Fn((usize, usize)) -> bool) -> Option<u32> {
         let held = (
             self.bytes - self.waiting_bytes,
             self.frames - self.waiting_frames,
         );
-        if held.0 + extra + entry.bytes.len() > limits.bytes_max
-            || held.1 + entry.frames as usize > limits.frames_max
-        {
+        if !fits(held) {
             return None;
         }
         let old = self.entries.pop_front()?;
+        if self.held_back as usize > self.entries.len() {
+            self.held_back -= 1;
+        }
         self.taken(old.bytes.len(), old.frames as usize);
         self.written(old.bytes.len(), old.frames as usize);
         Some(old.frames)
@@ -191,10 +238,14 @@ impl SendQueue {
 
     /// Appends what was accepted before: no limit applies, and no close refuses it.
     pub(crate) fn push_taken(&mut self, entry: Entry) {
-        self.account(entry.bytes.len(), entry.frames as usize);
-        self.waiting_bytes += entry.bytes.len();
-        self.waiting_frames += entry.frames as usize;
+        self.count_waiting(entry.bytes.len(), entry.frames as usize);
         self.entries.push_back(entry);
+    }
+
+    fn count_waiting(&mut self, bytes: usize, frames: usize) {
+        self.account(bytes, frames);
+        self.waiting_bytes += bytes;
+        self.waiting_frames += frames;
     }
 
     /// Counts bytes that went past the queue into the flush's hands.
@@ -205,7 +256,7 @@ impl SendQueue {
 
     /// Moves at most `max` entries to `into`.
     pub(crate) fn take(&mut self, into: &mut VecDeque<Entry>, max: usize) {
-        for _ in 0..self.entries.len().min(max) {
+        for _ in 0..self.ready().min(max) {
             let Some(entry) = self.entries.pop_front() else {
                 break;
             };
@@ -227,6 +278,7 @@ impl SendQueue {
     /// Drops all that is queued; returns how many frames were lost with it.
     pub(crate) fn clear(&mut self) -> usize {
         self.entries = VecDeque::new();
+        self.held_back = 0;
         (self.bytes, self.waiting_bytes, self.waiting_frames) = (0, 0, 0);
         std::mem::take(&mut self.frames)
     }
@@ -243,7 +295,12 @@ impl SendQueue {
 
     /// Whether there is nothing for the flush to take.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.ready() == 0
+    }
+
+    /// Entries that are not held back.
+    fn ready(&self) -> usize {
+        self.entries.len().saturating_sub(self.held_back as usize)
     }
 
     /// Asks for a close. The first reason stays; an abort overrules a graceful close. True if it
@@ -269,7 +326,7 @@ mod tests {
 
     fn entry(bytes: &[u8]) -> Entry {
         Entry {
-            bytes: Bytes::copy_from_slice(bytes),
+            bytes: bytes::Bytes::copy_from_slice(bytes).into(),
             frames: 1,
         }
     }

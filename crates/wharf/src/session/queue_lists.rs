@@ -62,7 +62,7 @@ impl Plain {
 
     fn entry(&mut self, bytes: usize, frames: u32) -> Entry {
         self.next = self.next.wrapping_add(1);
-        let bytes = Bytes::from(vec![self.next; bytes]);
+        let bytes = Bytes::from(vec![self.next; bytes]).into();
         Entry { bytes, frames }
     }
 

@@ -165,6 +165,11 @@ impl<H: Handler> Sessions<H> {
         behind
     }
 
+    /// The same as [`Network::flush`](crate::Network::flush).
+    pub fn flush(&self) -> usize {
+        self.0.flush_all()
+    }
+
     /// Sends one frame to every open session: encoded once, one shared buffer.
     ///
     /// # Errors

@@ -66,6 +66,10 @@ pub(crate) const ABORTED: u32 = 1 << 21;
 pub(crate) const DIRTY: u32 = 1 << 22;
 /// The socket is closed and gone: nothing is ever due again.
 pub(crate) const DEAD: u32 = 1 << 23;
+/// The send queue holds frames back until a flush is asked for.
+pub(crate) const HELD: u32 = 1 << 24;
+/// On its network's list of sessions that hold frames, or were on it and have been flushed.
+pub(crate) const LISTED: u32 = 1 << 25;
 
 const ALWAYS_DUE: u32 = POSTED | CLOSING | TIMER | START | FAILED | DRAINED;
 const TAKEN_AT_BEGIN: u32 = POSTED | CLOSING | TIMER | START | FAILED | DRAINED;

@@ -1,0 +1,125 @@
+//! The tick's flush: frames wait in the send queue until somebody asks for the flush of many
+//! sessions, and then leave in one gathered write a session. For networks with `FlushMode::Tick`.
+//!
+//! What waits is *held*: in the queue, counted by its limits, and taken by no flush. Releasing it
+//! makes it pending, from where on the flush right does what it always does.
+
+use std::sync::Arc;
+
+use crate::error::SendError;
+use crate::handler::Handler;
+use crate::network::NetworkCore;
+use crate::port::current;
+use crate::session::core::SessionCore;
+use crate::session::piece::Wire;
+use crate::session::{Session, word};
+use crate::time::Time;
+
+/// Sessions that the caller of a flush writes to itself; the port's workers take the others.
+const FLUSHED_INLINE: usize = 32;
+/// The room that the buffer for one frame keeps.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+impl<H: Handler> SessionCore<H> {
+    /// Holds one frame. Own replies do not gather in the turn: they would be overtaken by what
+    /// others send, and a flush on another thread could not reach them.
+    pub(super) fn hold(self: &Arc<Self>, wire: Wire<'_>) -> Result<(), SendError> {
+        let limits = &self.net.options.send_queue;
+        let pushed = {
+            let mut out = self.out.lock();
+            let pushed = out.hold(wire, limits);
+            if let Ok(pushed) = &pushed {
+                self.mirror(&out);
+                if pushed.high {
+                    // Nothing is read from a session this full: without a flush it might never be.
+                    out.release();
+                    self.word.mark(word::PENDING | word::CHOKED);
+                    self.word.take(word::HELD);
+                } else if self.word.mark(word::HELD | word::LISTED) & word::LISTED == 0 {
+                    // Under the lock: whoever sends next and then flushes finds it listed.
+                    self.net.held.add(Session(Arc::clone(self)));
+                }
+            }
+            pushed
+        };
+        let high = pushed.as_ref().is_ok_and(|pushed| pushed.high);
+        self.judged(pushed)?;
+        if high {
+            self.flush_soon();
+        }
+        Ok(())
+    }
+
+    /// Holds the one frame that `encode` appends to the empty buffer it is given.
+    pub(super) fn hold_encoded<E: From<SendError>>(
+        self: &Arc<Self>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut wire = current::take_scratch();
+        wire.clear();
+        encode(&mut wire)?;
+        let held = self.hold(Wire::Borrowed(&wire));
+        if wire.capacity() <= SCRATCH_KEPT {
+            current::keep_scratch(wire);
+        }
+        Ok(held?)
+    }
+
+    /// What is held may be flushed; false if that is nothing.
+    fn release(&self) -> bool {
+        if !self.word.has(word::HELD) {
+            return false;
+        }
+        let mut out = self.out.lock();
+        out.release();
+        if !out.is_empty() {
+            // Under the lock, as the flush clears it under the lock. And before the other mark
+            // goes: who says goodbye must see one of them.
+            self.word.mark(word::PENDING);
+        }
+        self.word.take(word::HELD) != 0
+    }
+
+    /// Flushes what is held, if anything is.
+    pub(super) fn flush_held(self: &Arc<Self>, now: Time) {
+        if self.release() {
+            self.flush_queue(now);
+        }
+    }
+
+    /// Its part of a tick: here, or as port work; false if nothing was held.
+    fn tick(self: &Arc<Self>, here: bool, now: Time) -> bool {
+        let released = self.release();
+        if released && here {
+            self.flush_queue(now);
+        } else if released && self.word.mark(word::DIRTY) == 0 {
+            self.net.port.push_work(self.as_served());
+        }
+        released
+    }
+}
+
+impl<H: Handler> NetworkCore<H> {
+    /// Flushes every session that holds frames; returns how many those were.
+    pub(crate) fn flush_all(&self) -> usize {
+        let mut listed = self.held.take();
+        // First the marks: what is held after this look lists the session again.
+        let all = listed.drain(..).inspect(|session| {
+            session.0.word.take(word::LISTED);
+        });
+        let flushed = self.flush_each(all);
+        self.held.put_back(listed);
+        flushed
+    }
+
+    /// Flushes those of these sessions that hold frames, a few here and the others as port work
+    /// (R6), so that the port's workers share them; returns how many those were.
+    pub(crate) fn flush_each(&self, sessions: impl Iterator<Item = Session<H>>) -> usize {
+        let now = self.port.now();
+        let mut flushed = 0;
+        for session in sessions {
+            flushed += usize::from(session.0.tick(flushed < FLUSHED_INLINE, now));
+        }
+        flushed
+    }
+}

@@ -1,0 +1,194 @@
+//! Frames that a send queue holds back, against a plain list of them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::piece::Wire;
+use super::queue::{CloseHow, Entry, SendQueue, SendQueueLimits, WhenFull};
+use crate::error::{CloseReason, SendError};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Hold {
+        bytes: usize,
+        shared: bool,
+    },
+    Release,
+    Take(usize),
+    /// All that the flush has taken is written.
+    Write,
+    Clear,
+    Close,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let bytes = prop_oneof![6 => 0..100usize, 2 => 1500..2600usize, 1 => 5000..9000usize];
+    let op = prop_oneof![
+        12 => (bytes, any::<bool>()).prop_map(|(bytes, shared)| Op::Hold { bytes, shared }),
+        2 => Just(Op::Release),
+        2 => (1..70usize).prop_map(Op::Take),
+        2 => Just(Op::Write),
+        1 => Just(Op::Clear),
+    ];
+    let ops = prop::collection::vec(op, 1..120);
+    (ops, any::<bool>()).prop_map(|(mut ops, closes)| {
+        if closes {
+            ops.push(Op::Close);
+            ops.push(Op::Hold {
+                bytes: 1,
+                shared: false,
+            });
+        }
+        ops
+    })
+}
+
+/// The same as a list of frames.
+#[derive(Debug, Default)]
+struct Plain {
+    waiting: VecDeque<Vec<u8>>,
+    /// How many of them, from the front, a flush may take.
+    released: usize,
+    /// Bytes and frames in the flush's hands.
+    taken: (usize, usize),
+    next: u8,
+    closed: bool,
+}
+
+impl Plain {
+    fn used(&self) -> (usize, usize) {
+        let bytes: usize = self.waiting.iter().map(Vec::len).sum();
+        (bytes + self.taken.0, self.waiting.len() + self.taken.1)
+    }
+
+    fn hold(&mut self, queue: &mut SendQueue, limits: &SendQueueLimits, len: usize, shared: bool) {
+        self.next = self.next.wrapping_add(1);
+        let frame = vec![self.next; len];
+        let wire = if shared {
+            Wire::Shared(Bytes::from(frame.clone()))
+        } else {
+            Wire::Borrowed(&frame)
+        };
+        let held = queue.hold(wire, limits);
+        if self.closed {
+            return assert_eq!(held, Err(SendError::Closed));
+        }
+        let fits =
+            |used: (usize, usize)| used.0 + len <= limits.bytes_max && used.1 < limits.frames_max;
+        let dropping = limits.when_full == WhenFull::DropOld;
+        let can = fits(if dropping { self.taken } else { self.used() });
+        assert_eq!(held.is_ok(), can, "{held:?}");
+        let Ok(held) = held else { return };
+        let mut dropped = 0;
+        while !fits(self.used()) {
+            self.waiting.pop_front();
+            self.released = self.released.saturating_sub(1);
+            dropped += 1;
+        }
+        assert_eq!(
+            held.dropped, dropped,
+            "one by one, and no more than has to go"
+        );
+        self.waiting.push_back(frame);
+        let used = self.used();
+        assert_eq!(held.high, limits.is_high(used.0, used.1));
+    }
+
+    fn take(&mut self, queue: &mut SendQueue, max: usize) {
+        let mut into = VecDeque::new();
+        queue.take(&mut into, max);
+        let frames: usize = into.iter().map(|entry: &Entry| entry.frames as usize).sum();
+        assert!(frames <= self.released, "what is held back is not taken");
+        assert!(into.len() <= max);
+        if into.len() < max {
+            assert_eq!(frames, self.released, "and the rest is");
+        }
+        let bytes: Vec<u8> = into.iter().flat_map(|entry| entry.bytes.to_vec()).collect();
+        let expected: Vec<u8> = self.waiting.drain(..frames).flatten().collect();
+        assert_eq!(bytes, expected, "in order");
+        self.released -= frames;
+        self.taken = (self.taken.0 + bytes.len(), self.taken.1 + frames);
+    }
+}
+
+fn agree(when_full: WhenFull, ops: Vec<Op>) {
+    let limits = SendQueueLimits {
+        bytes_max: 20_000,
+        frames_max: 40,
+        when_full,
+        ..SendQueueLimits::default()
+    };
+    let (mut queue, mut plain) = (SendQueue::default(), Plain::default());
+    for op in ops {
+        match op {
+            Op::Hold { bytes, shared } => plain.hold(&mut queue, &limits, bytes, shared),
+            Op::Release => {
+                queue.release();
+                plain.released = plain.waiting.len();
+            }
+            Op::Take(max) => plain.take(&mut queue, max),
+            Op::Write => {
+                queue.written(plain.taken.0, plain.taken.1);
+                plain.taken = (0, 0);
+            }
+            Op::Clear => {
+                assert_eq!(queue.clear(), plain.used().1, "what is lost is told");
+                plain = Plain {
+                    next: plain.next,
+                    ..Plain::default()
+                };
+            }
+            Op::Close => {
+                queue.close(CloseHow::Graceful, CloseReason::Closed);
+                plain.closed = true;
+            }
+        }
+        assert_eq!((queue.bytes(), queue.frames()), plain.used());
+        assert_eq!(queue.is_empty(), plain.released == 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn held_frames_agree_with_a_plain_list(policy in 0..4usize, ops in ops()) {
+        let policies = [WhenFull::Close, WhenFull::Error, WhenFull::DropNew, WhenFull::DropOld];
+        agree(policies[policy], ops);
+    }
+}
+
+/// What the default high-water mark lets wait, in small frames, fits into one gathered write.
+#[test]
+fn small_frames_make_few_entries() {
+    for len in [2, 100, 1400, 2048] {
+        let limits = SendQueueLimits {
+            frames_max: usize::MAX,
+            ..SendQueueLimits::default()
+        };
+        let mut queue = SendQueue::default();
+        let frame = vec![1; len];
+        while !queue.hold(Wire::Borrowed(&frame), &limits).unwrap().high {}
+        queue.release();
+        let mut into = VecDeque::new();
+        queue.take(&mut into, usize::MAX);
+        assert!(
+            into.len() <= crate::port::GATHER_MAX,
+            "{len}: {}",
+            into.len()
+        );
+    }
+}
+
+/// An idle session pays for none of it.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn an_entry_and_a_queue_are_as_small_as_before() {
+    assert_eq!(size_of::<Entry>(), 40);
+    let (entries, closing) = (
+        size_of::<VecDeque<Entry>>(),
+        size_of::<Option<(CloseHow, CloseReason)>>(),
+    );
+    // Four counts; the pauses and what is held back share a fifth word.
+    assert_eq!(size_of::<SendQueue>(), entries + closing + 5 * 8);
+}
