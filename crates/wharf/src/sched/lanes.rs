@@ -119,10 +119,16 @@ impl<T> Lanes<T> {
         true
     }
 
-    /// The first item of the lane whose turn it is, among `workers` workers: one that has starved,
-    /// or else the highest that may run. The lane's slot is taken until [`Self::release`].
+    /// [`Self::next`], then [`Self::take`].
+    #[cfg(test)]
     pub(crate) fn pick(&mut self, now: Time, workers: usize) -> Option<(usize, T, Time)> {
         let index = self.next(now, workers)?;
+        self.take(index, now)
+    }
+
+    /// The first item of this lane, which [`Self::next`] named. Its slot is taken until
+    /// [`Self::release`].
+    pub(crate) fn take(&mut self, index: usize, now: Time) -> Option<(usize, T, Time)> {
         let lane = &mut self.lanes[index];
         let (item, queued_at) = lane.queue.pop_front()?;
         lane.running += 1;
@@ -134,7 +140,9 @@ impl<T> Lanes<T> {
         Some((index, item, queued_at))
     }
 
-    fn next(&self, now: Time, workers: usize) -> Option<usize> {
+    /// The lane of the next turn among `workers` workers: one that has starved, or else the highest
+    /// that may run.
+    pub(crate) fn next(&self, now: Time, workers: usize) -> Option<usize> {
         if self.queued == 0 {
             return None;
         }
@@ -170,7 +178,7 @@ impl<T> Lanes<T> {
         workers.saturating_sub(self.running) > promised
     }
 
-    /// Gives back the slot that [`Self::pick`] took.
+    /// Gives back the slot that [`Self::take`] took.
     pub(crate) fn release(&mut self, lane: usize, now: Time) {
         let lane = &mut self.lanes[lane];
         debug_assert!(lane.running > 0, "a slot is released once");
@@ -195,7 +203,7 @@ impl<T> Lanes<T> {
         queues.flat_map(|queue| queue.drain(..).map(|(item, _)| item))
     }
 
-    /// Whether [`Self::pick`] would find something.
+    /// Whether [`Self::next`] would find something.
     pub(crate) fn has_eligible(&self, workers: usize) -> bool {
         self.queued > 0 && (0..self.lanes.len()).any(|index| self.may_run(index, workers))
     }
@@ -203,11 +211,6 @@ impl<T> Lanes<T> {
     /// Items queued, eligible or not.
     pub(crate) fn queued(&self) -> usize {
         self.queued
-    }
-
-    /// How many lanes there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lanes.len()
     }
 
     /// How a lane stands.

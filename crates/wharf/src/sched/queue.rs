@@ -14,10 +14,10 @@ use std::time::Duration;
 use super::lanes::{LaneLook, LaneSpec, Lanes};
 use crate::time::Time;
 
-/// Turns between two looks at the kernel when there is more than one lane (R10).
+/// Turns of lower lanes between two looks at the kernel (R10).
 const TURNS_PER_HARVEST: usize = 8;
-/// With more than one lane the kernel is asked again before a turn if the last look is older: what
-/// came during a long low turn goes first.
+/// The kernel is asked again before a turn of a lower lane if the last look is older: what came
+/// during a long low turn goes first. Nothing can go before the highest lane.
 const HARVEST_AFTER: Duration = Duration::from_micros(50);
 /// Pieces of port work between two turns, or two looks at the kernel: a flood of connections or a
 /// long broadcast must not keep sessions from their turns.
@@ -53,8 +53,10 @@ pub(crate) struct RunQueue<T> {
     /// Whether there is a kernel queue to look at: a pool has none.
     kernel: bool,
     looked_at: Time,
-    /// Turns left until the next harvest.
+    /// Turns of the highest lane left until the next harvest: a round.
     round: usize,
+    /// Turns of lower lanes left.
+    low_round: usize,
     /// Pieces of port work since the last turn or harvest.
     work_streak: usize,
     /// A harvest was taken in: what is queued at the next pick is the round.
@@ -75,6 +77,7 @@ impl<T> RunQueue<T> {
             kernel: true,
             looked_at: Time::ZERO,
             round: 0,
+            low_round: 0,
             work_streak: 0,
             harvested: false,
         }
@@ -175,18 +178,23 @@ impl<T> RunQueue<T> {
             return (Picked::Work(item), wake);
         }
         self.work_streak = 0;
-        let turn = self.lanes.has_eligible(self.workers);
-        if !turn && self.work.is_empty() {
+        let lane = self.lanes.next(now, self.workers);
+        if lane.is_none() && self.work.is_empty() {
             return (self.park(), false);
         }
-        if self.kernel && self.look_first(now, turn) {
+        if self.kernel && self.look_first(now, lane) {
             self.harvested = true;
             self.looked_at = now;
             return (Picked::Poll(HARVEST_MAX), false);
         }
-        match self.lanes.pick(now, self.workers) {
+        match lane.and_then(|lane| self.lanes.take(lane, now)) {
             Some((lane, item, queued_at)) => {
-                self.round = self.round.saturating_sub(1);
+                let round = if lane == 0 {
+                    &mut self.round
+                } else {
+                    &mut self.low_round
+                };
+                *round = round.saturating_sub(1);
                 self.searching -= 1;
                 let wake = self.wants_wake();
                 (Picked::Turn(lane, item, queued_at), wake)
@@ -195,14 +203,21 @@ impl<T> RunQueue<T> {
         }
     }
 
-    /// Whether the kernel is asked before the next turn.
-    fn look_first(&mut self, now: Time, turn: bool) -> bool {
+    /// Whether the kernel is asked before the next turn, which is one of `lane`; or of none, while
+    /// port work waits.
+    fn look_first(&mut self, now: Time, lane: Option<usize>) -> bool {
         if std::mem::take(&mut self.harvested) {
-            self.round = self.round_len();
+            // A round is what is queued now, so that a session which queues itself again after its
+            // budget can't keep the others' readiness in the kernel.
+            self.round = self.lanes.look(0).queued.max(1);
+            self.low_round = TURNS_PER_HARVEST;
             self.looked_at = now;
         }
-        let stale = self.lanes.count() > 1 && now.since(self.looked_at) >= HARVEST_AFTER;
-        self.round == 0 || !turn || stale
+        match lane {
+            Some(0) => self.round == 0,
+            Some(_) => self.low_round == 0 || now.since(self.looked_at) >= HARVEST_AFTER,
+            None => true,
+        }
     }
 
     fn park(&mut self) -> Picked<T> {
@@ -211,17 +226,6 @@ impl<T> RunQueue<T> {
         let siblings_parked = self.parked > 0;
         self.parked += 1;
         Picked::Park(if siblings_parked { 1 } else { HARVEST_MAX })
-    }
-
-    /// One round: what is queued now, so that a session which queues itself again after its budget
-    /// can't keep the others' readiness in the kernel; less when lanes compete.
-    fn round_len(&self) -> usize {
-        let queued = self.lanes.queued().max(1);
-        if self.lanes.count() > 1 {
-            queued.min(TURNS_PER_HARVEST)
-        } else {
-            queued
-        }
     }
 
     /// A parked worker's wait returned; it searches now.

@@ -335,6 +335,35 @@ impl Plain {
     }
 }
 
+/// Nothing can go before the highest lane, so it runs a whole round; before a turn of a lower lane
+/// the kernel is asked every 8 turns, and after a long one.
+#[test]
+fn only_turns_of_lower_lanes_are_interrupted_by_looks() {
+    let looks = |lane: usize, micros: u64| {
+        let mut queue = RunQueue::new(vec![LaneSpec::capped(4), LaneSpec::capped(4)]);
+        queue.join();
+        for item in 0..32 {
+            let _ = queue.push(lane, item, Time::ZERO);
+        }
+        let (mut looks, mut turns, mut now) = (0, 0, Time::ZERO);
+        while turns < 32 {
+            match queue.pick(now).0 {
+                Picked::Poll(_) => looks += 1,
+                Picked::Turn(lane, ..) => {
+                    turns += 1;
+                    now = now + Duration::from_micros(micros);
+                    queue.turn_ended(lane, now);
+                }
+                other => unreachable!("{other:?}"),
+            }
+        }
+        looks
+    };
+    // One look before the first turn: nobody has looked yet.
+    assert_eq!((looks(0, 1), looks(0, 100)), (1, 1));
+    assert_eq!((looks(1, 1), looks(1, 100)), (4, 32));
+}
+
 proptest! {
     #[test]
     fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(
