@@ -12,7 +12,7 @@ use crate::session::queue::CloseHow;
 use crate::session::word;
 
 /// All threads have ended: the session is over, and was ended once.
-fn assert_over(session: &Session) {
+pub(super) fn assert_over(session: &Session) {
     session.settle();
     let seen = &session.seen;
     assert_eq!(seen.closes.load(SeqCst), 1, "one on_close");
@@ -35,7 +35,7 @@ fn assert_over(session: &Session) {
 }
 
 /// Every frame accepted was written or counted as lost.
-fn assert_accounted(session: &Session, accepted: usize) {
+pub(super) fn assert_accounted(session: &Session, accepted: usize) {
     let written = session.kernel.sent().len();
     let lost = session.seen.lost.load(SeqCst);
     assert_eq!(written + lost, accepted, "{written} written, {lost} lost");

@@ -245,6 +245,7 @@ impl Session {
             self.seen.called(&self.seen.jobs);
         }
         self.flush_turn(turn);
+        self.flush_held();
         let how = self.out.lock().unwrap().closing().map(|closing| closing.0);
         if turn.state.take().is_some() {
             self.seen.called(&self.seen.closes);
@@ -268,6 +269,7 @@ impl Session {
         if !turn.fin_sent && bits & (word::PENDING | word::FLUSHING) == 0 {
             self.word.take(word::DRAINING);
             turn.fin_sent = true;
+            self.kernel.shutdown_write();
         }
         let ended = self.recv_end(turn);
         if ended && turn.fin_sent {

@@ -18,6 +18,8 @@ struct State {
     /// A send was told `WouldBlock` and nobody was told of room since.
     full: bool,
     broken: bool,
+    /// Our end of the stream was sent: a write fails from then on.
+    ended: bool,
     sent: Vec<u8>,
 }
 
@@ -105,7 +107,7 @@ impl Kernel {
     /// `Backend::send`.
     pub(super) fn send(&self, slices: &[&[u8]]) -> Io {
         self.with(|state| {
-            if state.broken {
+            if state.broken || state.ended {
                 return Io::Broken;
             }
             let bytes: Vec<u8> = slices.concat();
@@ -118,6 +120,11 @@ impl Kernel {
             state.sent.extend_from_slice(&bytes[..n]);
             Io::Bytes(n)
         })
+    }
+
+    /// `Backend::shutdown_write`.
+    pub(super) fn shutdown_write(&self) {
+        self.with(|state| state.ended = true);
     }
 
     /// `Backend::disconnect`: the kernel reports the break as well, which the models leave out, so

@@ -29,6 +29,7 @@ mod rescue;
 mod rights;
 mod serving;
 mod session;
+mod ticking;
 mod timer_arm;
 mod turn_handover;
 mod wake_chain;
