@@ -1,11 +1,13 @@
 //! A completion-port network core for game servers: plain synchronous handlers, IOCP-style control
 //! of threads, on Linux (epoll) and, to come, Windows (IOCP).
 
+mod contain;
 mod error;
 mod flow;
 pub mod frame;
 mod handler;
 mod host;
+mod job;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;
@@ -17,6 +19,7 @@ mod sched;
 mod session;
 mod stage;
 pub mod stats;
+mod strand;
 mod sync;
 mod time;
 pub mod topology;
@@ -30,7 +33,7 @@ pub use network::{
 };
 #[cfg(feature = "sim")]
 pub use port::sim;
-pub use port::{BackendReport, ListenOptions, SocketOptions, backends};
+pub use port::{BackendReport, JobStats, ListenOptions, SocketOptions, backends};
 pub use sched::Lane;
 pub use session::any::AnySession;
 pub use session::deadlines::Timeouts;
@@ -39,6 +42,9 @@ pub use session::queue::{SendQueueLimits, WhenFull};
 pub use session::registry::{SentToMany, Sessions};
 pub use session::{PauseGuard, SendQueueState, Session, SessionId, SessionStats};
 pub use stage::{CurrentStage, Next, Stage, Staged};
+pub use strand::tick::Tick;
+pub use strand::timer::{TickStats, Timer};
+pub use strand::{OnPanic, Strand, StrandOptions, StrandStats, WeakStrand};
 pub use topology::{ThreadMap, Topology, TopologyError};
 
 /// The bytes that frames are shared as: [`bytes::Bytes`].

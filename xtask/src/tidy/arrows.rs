@@ -57,6 +57,11 @@ const ARROWS: &[Arrow] = &[
         only: None,
         never: &["crate::flow", "crate::network", "crate::host"],
     },
+    Arrow {
+        folder: "strand/",
+        only: None,
+        never: &["crate::flow", "crate::network", "crate::host"],
+    },
 ];
 
 pub(super) fn check(repo: &Repo, found: &mut Vec<Finding>) {
@@ -128,6 +133,7 @@ mod tests {
             ("sched/lanes.rs", "use super::super::network;"),
             ("sched/lanes.rs", "use rustix::event;"),
             ("port/epoll.rs", "use crate::flow::recv;"),
+            ("strand/core.rs", "use crate::host::Port;"),
             ("port/iocp/mod.rs", "type A = crate::network::Network;"),
             (
                 "port/epoll.rs",

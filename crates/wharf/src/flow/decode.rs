@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handle::contained;
 use super::turn::Turning;
+use crate::contain::contained;
 use crate::error::CloseReason;
 use crate::frame::{Decoded, Frame};
 use crate::handler::Handler;

@@ -1,11 +1,10 @@
 //! Handle: the user's callbacks, each fenced so that a panic ends its session and nothing else.
 
-use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::turn::Turning;
+use crate::contain::contained;
 use crate::error::{CloseReason, SendError};
 use crate::frame::Frame;
 use crate::handler::Handler;
@@ -14,19 +13,6 @@ use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
 use crate::session::{Job, Session, word};
 use crate::time::Time;
-
-/// Runs user code; `None` if it panicked.
-pub(super) fn contained<R>(run: impl FnOnce() -> R) -> Option<R> {
-    let payload = match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(result) => return Some(result),
-        Err(payload) => payload,
-    };
-    // What was thrown may throw when it is dropped; what that throws is kept from doing the same.
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        let _leaked = ManuallyDrop::new(again);
-    }
-    None
-}
 
 impl<H: Handler> SessionCore<H> {
     /// `on_open`.

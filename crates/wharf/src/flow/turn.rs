@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
-use super::handle::contained;
+use crate::contain::contained;
 use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::port::{Bits, PortCore, Served, TurnCx, current};

@@ -38,6 +38,7 @@ pub(super) struct CrewOptions {
     pub(super) lanes: Vec<Lane>,
     pub(super) settings: ThreadSettings,
     pub(super) spin: Duration,
+    pub(super) jobs_max: Option<usize>,
 }
 
 /// The options that ports and pools share, as builder methods.
@@ -65,6 +66,13 @@ macro_rules! crew_options {
         /// One more lane, below those declared before. Default: one lane, named "main".
         pub fn lane(mut self, lane: Lane) -> Self {
             self.options.lanes.push(lane);
+            self
+        }
+
+        /// The most plain jobs that may wait, delayed ones and those of sessions included. What
+        /// comes beyond is refused with `Full` and counted. Default: 262,144.
+        pub fn jobs_max(mut self, jobs: usize) -> Self {
+            self.options.jobs_max = Some(jobs);
             self
         }
 
@@ -187,6 +195,9 @@ impl CrewOptions {
                 return config(format!("{whose}: {message}"));
             }
         }
+        if self.jobs_max == Some(0) {
+            return config(format!("{what}: jobs_max is 0; it must be at least 1"));
+        }
         promised(what, &self.lanes, workers)?;
         Ok((workers, limit))
     }
@@ -221,6 +232,9 @@ impl Crew {
         options: CrewOptions,
         host: &Arc<Shared>,
     ) -> Self {
+        if let Some(max) = options.jobs_max {
+            core.jobs.set_max(max);
+        }
         Self {
             core,
             workers: AtomicUsize::new(workers),

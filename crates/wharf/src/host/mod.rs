@@ -3,6 +3,7 @@
 mod crew;
 mod declare;
 mod from_file;
+mod jobs;
 mod pool;
 mod port;
 mod signals;

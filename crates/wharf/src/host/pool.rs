@@ -1,8 +1,10 @@
 //! Pools as users declare and hold them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::crew::{Crew, CrewOptions, crew_handle, crew_options};
+use super::jobs::crew_jobs;
 use super::{Engine, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::port::{Parking, PortCore};
@@ -44,6 +46,7 @@ impl std::fmt::Debug for Pool {
 
 impl Pool {
     crew_handle!();
+    crew_jobs!();
 }
 
 /// Declares a pool; [`Self::build`] ends it.

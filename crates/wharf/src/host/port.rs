@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::crew::{Crew, CrewOptions, crew_handle, crew_options};
+use super::jobs::crew_jobs;
 use super::{Engine, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::port::{self, PortCore};
@@ -27,6 +28,7 @@ impl std::fmt::Debug for Port {
 
 impl Port {
     crew_handle!();
+    crew_jobs!();
 
     /// The backend it runs on, as `WHARF_BACKEND` names it.
     #[must_use]

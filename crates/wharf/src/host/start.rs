@@ -74,7 +74,10 @@ fn bind(crews: &[Arc<Crew>], networks: &[Arc<dyn Declared>]) -> Result<()> {
     for network in networks {
         if let Err(error) = network.bind() {
             networks.iter().for_each(|network| network.unbind());
-            crews.iter().for_each(|crew| crew.core.table.clear());
+            for crew in crews {
+                // Strands and their timers wait for the next try.
+                crew.core.table.clear_if(|tenant| !tenant.is_internal());
+            }
             return Err(error);
         }
     }
@@ -112,5 +115,5 @@ fn abandon(shared: &Arc<Shared>, crews: &[Arc<Crew>]) {
         let _ = worker.join();
     }
     networks.iter().for_each(|network| network.unbind());
-    crews.iter().for_each(|crew| crew.core.table.clear());
+    crews.iter().for_each(|crew| crew.core.discard_all());
 }

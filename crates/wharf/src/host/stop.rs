@@ -56,6 +56,10 @@ impl Shared {
                 Stage::Declaring => {
                     inner.stage = Stage::Stopped(Vec::new());
                     inner.networks.iter().for_each(|network| network.forget());
+                    let crews = inner.crews();
+                    drop(inner);
+                    // Strands and jobs that waited for a start.
+                    crews.iter().for_each(|crew| crew.core.discard_all());
                     self.changed.notify_all();
                     return;
                 }
@@ -196,16 +200,11 @@ impl Shared {
         }
         for crew in &crews {
             let core = &crew.core;
-            let queued = core.queue.lock().drain();
-            drop(queued);
             #[cfg(feature = "sim")]
             if let super::Engine::Sim(sim) = &self.engine {
                 sim.dismiss(&core.backend);
             }
-            for tenant in core.table.tenants() {
-                tenant.discard();
-            }
-            core.table.clear();
+            core.discard_all();
         }
         networks.iter().for_each(|network| network.forget());
         self.inner.lock().stage = Stage::Stopped(stuck);

@@ -18,8 +18,10 @@ pub struct StuckTurn {
     pub port: String,
     /// The worker's index in it.
     pub worker: usize,
-    /// The network.
+    /// The network; empty if it is no session's turn.
     pub network: String,
+    /// What it is, if it is no session's turn: `strand "zone 7"`, `a job`.
+    pub what: Option<String>,
     /// The session.
     pub session: Option<SessionId>,
     /// How long it has lasted so far.
@@ -32,10 +34,15 @@ impl fmt::Display for StuckTurn {
             port,
             worker,
             network,
+            what,
             session,
             lasted,
         } = self;
-        write!(f, "port \"{port}\" worker {worker}, network \"{network}\"")?;
+        write!(f, "port \"{port}\" worker {worker}, ")?;
+        match what {
+            Some(what) => f.write_str(what)?,
+            None => write!(f, "network \"{network}\"")?,
+        }
         if let Some(session) = session {
             write!(f, ", session {session}")?;
         }
@@ -63,11 +70,14 @@ pub(super) fn stuck_on(
             let network = networks
                 .get(index)
                 .map_or_else(String::new, |n| n.name().to_owned());
-            let session = SessionId::from_u64(slot.turn_session.load(Ordering::Relaxed));
+            let what = core.what_runs(slot);
+            let session = slot.turn_session.load(Ordering::Relaxed);
+            let session = SessionId::from_u64(session).filter(|_| what.is_none());
             Some(StuckTurn {
                 port: core.name.clone(),
                 worker,
                 network,
+                what,
                 session,
                 lasted,
             })
@@ -157,7 +167,7 @@ impl Supervisor {
             .filter(|turn| !self.warned.contains(&key(turn)))
         {
             tracing::warn!(port = turn.port, worker = turn.worker, network = turn.network,
-                session = turn.session.map(SessionId::get), lasted = ?turn.lasted,
+                what = turn.what, session = turn.session.map(SessionId::get), lasted = ?turn.lasted,
                 "a turn is stuck in a callback");
         }
         self.warned = stuck.iter().map(key).collect();

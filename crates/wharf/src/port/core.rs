@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::contract::{Backend, Bits, Token};
 use super::current;
+use super::jobs::Jobs;
 use super::nap::Naps;
 use super::served::Served;
 use super::table::Table;
@@ -32,6 +33,8 @@ pub(crate) struct PortCore {
     pub(crate) nice: i32,
     /// Highest first.
     pub(crate) lanes: Box<[Lane]>,
+    /// The plain jobs of this port.
+    pub(crate) jobs: Arc<Jobs>,
     timers: Mutex<Timers>,
     /// The earliest deadline: looked at between turns without the lock.
     due: AtomicU64,
@@ -130,6 +133,7 @@ impl PortCore {
             queue: Mutex::new(queue(specs)),
             nice: 0,
             lanes: lanes.into(),
+            jobs: Arc::default(),
             timers: Mutex::default(),
             due: AtomicU64::new(Time::NEVER.as_nanos()),
             quitting: AtomicBool::new(false),

@@ -83,6 +83,12 @@ pub(crate) fn set_turn(session: u64) {
     TURN.with_borrow_mut(|turn| turn.session = session);
 }
 
+/// The turn of a strand or a job begins or ends on this thread: what it sends gathers as in any
+/// turn, and no session is its own.
+pub(crate) fn set_job_turn(runs: bool) {
+    CURRENT.with_borrow_mut(|current| current.in_turn = runs);
+}
+
 /// What the turn on this thread has built, if it is a turn of `session`.
 pub(crate) fn with_turn_of<R>(session: u64, use_it: impl FnOnce(&mut Turn) -> R) -> Option<R> {
     TURN.with_borrow_mut(|turn| (turn.session == session).then(|| use_it(turn)))

@@ -13,6 +13,7 @@ pub(crate) mod current;
 mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
+mod jobs;
 mod nap;
 mod parking;
 mod served;
@@ -32,11 +33,22 @@ pub(crate) use contract::{Backend, Bits, GATHER_MAX, Token};
 pub use contract::{ListenOptions, SocketOptions};
 #[cfg(feature = "sim")]
 pub(crate) use drive::Supervise;
+pub use jobs::JobStats;
+pub(crate) use jobs::Place;
 pub(crate) use parking::Parking;
-pub(crate) use served::Served;
+pub(crate) use served::{JOB, STRAND, Served};
 pub(crate) use signals::on_stop_signal;
 pub(crate) use socket::Socket;
 pub(crate) use threads::{ThreadSettings, apply as apply_thread_settings, cores};
 #[cfg(all(test, loom))]
 pub(crate) use timers::Timers;
 pub(crate) use worker::{RECV_BYTES, TurnCx, Worker, run as run_worker};
+
+/// How long the simulated callback on this thread has lasted by its holds, which the simulator's
+/// clock shows only once the turn is over. Zero where clocks are real.
+pub(crate) fn held() -> std::time::Duration {
+    #[cfg(feature = "sim")]
+    return sim::held();
+    #[cfg(not(feature = "sim"))]
+    std::time::Duration::ZERO
+}

@@ -7,6 +7,11 @@ use super::core::PortCore;
 use super::worker::TurnCx;
 use crate::time::Time;
 
+/// In place of a network's index: a strand.
+pub(crate) const STRAND: usize = usize::MAX;
+/// In place of a network's index: a job, which has no token.
+pub(crate) const JOB: usize = usize::MAX - 1;
+
 /// Something with a token, a place in a lane, and work to do.
 ///
 /// Who calls what: [`Self::ready`] the worker that harvested, [`Self::turn`] the worker that picked
@@ -39,10 +44,16 @@ pub(crate) trait Served: Send + Sync + 'static {
     /// The lane of its turns.
     fn lane(&self) -> usize;
 
-    /// Who it is, for the watchdog: session id (0 for none) and network index.
+    /// Who it is, for the watchdog: session id (0 for none) and network index. Or its token and
+    /// [`STRAND`]; or [`JOB`].
     fn identity(&self) -> (u64, usize);
 
-    /// Whether it belongs to the port itself and not to a network.
+    /// What it is, in words, if it is no session's: for the watchdog as well.
+    fn what(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it belongs to the port itself, as strands and timers do, and not to a network.
     fn is_internal(&self) -> bool {
         false
     }

@@ -81,18 +81,21 @@ impl<T: Clone> Table<T> {
 
     /// Whom the token names; `None`, and counted, if it is of an earlier generation.
     pub(crate) fn find(&self, token: Token) -> Option<T> {
-        let found = self.slot(token).and_then(|cell| {
-            let slot = cell.lock();
-            if slot.generation == token.generation() {
-                slot.tenant.clone()
-            } else {
-                None
-            }
-        });
+        let found = self.peek(token);
         if found.is_none() {
             self.stale.fetch_add(1, Ordering::Relaxed);
         }
         found
+    }
+
+    /// Whom the token names, for those who know that it may name nobody.
+    pub(crate) fn peek(&self, token: Token) -> Option<T> {
+        let slot = self.slot(token)?.lock();
+        if slot.generation == token.generation() {
+            slot.tenant.clone()
+        } else {
+            None
+        }
     }
 
     /// Frees the slot; the token names nothing from now on.
@@ -125,11 +128,16 @@ impl<T: Clone> Table<T> {
 
     /// Frees all slots: the port has stopped, or never started.
     pub(crate) fn clear(&self) {
+        self.clear_if(|_| true);
+    }
+
+    /// Frees the slots of such tenants.
+    pub(crate) fn clear_if(&self, gone: impl Fn(&T) -> bool) {
         for (segment_index, segment) in self.segments.iter().enumerate() {
             for (index, cell) in segment.get().into_iter().flatten().enumerate() {
                 let (generation, used) = {
                     let slot = cell.lock();
-                    (slot.generation, slot.tenant.is_some())
+                    (slot.generation, slot.tenant.as_ref().is_some_and(&gone))
                 };
                 if used && let Ok(slot) = u32::try_from(segment_index * SEGMENT + index) {
                     // Dropped outside the slot's lock.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Durations;
 use crate::error::CloseReason;
 use crate::network::Declared;
-use crate::port::{PortCore, WorkerSlot};
+use crate::port::{JobStats, PortCore, WorkerSlot};
 
 /// Everything a host counts.
 #[derive(Clone, Debug, Default)]
@@ -52,10 +52,12 @@ pub struct PortSnapshot {
     pub workers: Vec<WorkerSnapshot>,
     /// Its lanes, highest first.
     pub lanes: Vec<LaneSnapshot>,
-    /// Sessions that wait for a turn now.
+    /// Sessions, strands and jobs that wait for a turn now.
     pub queued: usize,
     /// Late reports of sockets closed since (G7): told by their generation, and ignored.
     pub stale_reports: u64,
+    /// What its plain jobs have come to.
+    pub jobs: JobStats,
 }
 
 /// What a worker has done.
@@ -228,6 +230,7 @@ fn of_port(port: &PortCore) -> PortSnapshot {
         lanes: lanes.collect(),
         queued: queue.queued(),
         stale_reports: port.table.stale_reports(),
+        jobs: port.jobs.stats(),
     }
 }
 

@@ -70,6 +70,11 @@ pub fn hold_until(gate: &Gate) {
     note(|holds| holds.gates.push(gate.clone()));
 }
 
+/// How long the step that runs on this thread is held so far, for those who measure callbacks.
+pub(crate) fn held() -> Duration {
+    CURRENT.with_borrow(|current| current.as_ref().map_or(Duration::ZERO, |holds| holds.time))
+}
+
 fn note(add: impl FnOnce(&mut Holds)) {
     CURRENT.with_borrow_mut(|current| {
         if let Some(holds) = current {

@@ -57,6 +57,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use self::faults::Faults;
+pub(crate) use self::hold::held;
 pub use self::hold::{Gate, hold, hold_until};
 pub use self::peer::{SimListener, SimPeer};
 pub use self::stuck::{SimStuck, StuckWhy};
