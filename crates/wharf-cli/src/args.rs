@@ -26,6 +26,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     LabServer(LabServerArgs),
     Check(CheckArgs),
+    Strands(StrandsArgs),
     Doctor(DoctorArgs),
 }
 
@@ -242,6 +243,49 @@ pub(crate) enum Service {
     Broadcast,
     /// Take it and answer nothing
     Sink,
+}
+
+/// Run zones without a socket: strands that tick, and post jobs to each other at each tick.
+///
+/// Shows how late ticks come, how many overran or were missed, what a job costs, and whether
+/// memory grows. Exit 1 if a job that was accepted did not run.
+#[derive(Debug, Args)]
+pub(crate) struct StrandsArgs {
+    /// Strands
+    #[arg(long, value_name = "N", default_value_t = 1000,
+          value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) strands: u32,
+
+    /// Ticks of each a second
+    #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = rate)]
+    pub(crate) hz: f64,
+
+    /// Jobs that each posts to the next one at each tick
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = value_parser!(u32).range(0..=100_000))]
+    pub(crate) jobs: u32,
+
+    /// Workers of the pool [default: one a core]
+    #[arg(long, short = 'w', value_name = "N")]
+    pub(crate) workers: Option<usize>,
+
+    /// How long
+    #[arg(long, short = 't', value_name = "T", default_value = "10", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A rate from one in ten seconds to 1,000 a second.
+fn rate(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.1..=1000.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("must be between 0.1 and 1000".to_owned())
+    }
 }
 
 /// Show which backends work on this machine, and if not, why and what to do.

@@ -6,6 +6,7 @@ mod doctor;
 mod lab;
 mod load;
 mod serve;
+mod strands;
 
 use crate::args::{Command, DemoArgs};
 use crate::exit::{Exit, Failure};
@@ -23,6 +24,7 @@ pub(crate) fn run(command: Option<Command>) -> Result<Exit, Failure> {
         Some(Command::Lab(args)) => lab::run(&args),
         Some(Command::LabServer(args)) => lab::serve(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Strands(args)) => strands::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     }
 }

@@ -61,8 +61,9 @@ fn begin(shared: &Shared) -> Result<(Vec<Arc<Crew>>, Networks)> {
             ));
         }
     }
-    if inner.networks.is_empty() {
-        let message = "the host has no network: declare one with .server(..) or .client(..)";
+    if inner.networks.is_empty() && inner.crews().is_empty() {
+        let message = "the host has no network: declare one with .server(..) or .client(..), or a \
+                       port or pool if it only runs strands and jobs";
         return Err(Error::new(ErrorKind::Config, message));
     }
     inner.stage = Stage::Starting(false);

@@ -121,10 +121,8 @@ impl Supervisor {
         loop {
             let now = {
                 let inner = self.shared.inner.lock();
-                inner
-                    .ports
-                    .first()
-                    .map_or(Time::ZERO, |port| port.shared.core.now())
+                let crews = inner.crews();
+                crews.first().map_or(Time::ZERO, |crew| crew.core.now())
             };
             let next = self.look(now);
             let mut inner = self.shared.inner.lock();
