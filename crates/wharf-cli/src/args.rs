@@ -130,7 +130,7 @@ pub(crate) struct DemoArgs {
     ///
     /// Ports, pools, lanes and limits are the file's. Addresses are the demo's own, on loopback,
     /// and so is the framing; sessions_per_ip_max and proxy_protocol are left out, because all bots
-    /// come from one address and without a balancer.
+    /// come from one address and without a balancer, and so is flush = "tick", as nothing ticks.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["workers", "shared"])]
     pub(crate) topology: Option<std::path::PathBuf>,
 
@@ -191,7 +191,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, short = 'l', value_name = "ADDR")]
     pub(crate) listen: Option<String>,
 
-    /// Topology file: serves its network that listens as the file says
+    /// Topology file: serves its network that listens as the file says, but for flush = "tick"
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["workers", "pool", "sessions_max", "spin_us"])]
     pub(crate) topology: Option<std::path::PathBuf>,

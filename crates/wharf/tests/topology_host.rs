@@ -262,3 +262,40 @@ fn a_topology_made_by_hand_is_checked_too() {
             .contains("unknown port \"back\"")
     );
 }
+
+#[test]
+fn what_a_network_is_told_reaches_it() {
+    let text = "[port.front]\nworkers = 1\n[network.game]\nlisten = \"127.0.0.1:0\"\n\
+                flush = \"tick\"\nsessions_max = 1\nframing = { kind = \"lines\" }\n";
+    let topology = Topology::parse(text, "t").unwrap();
+    let mut planned = Host::new().with_topology(topology).unwrap();
+    let game = planned.declare_server("game", Echo).unwrap();
+    let mut host = planned.finish().unwrap();
+    host.start().unwrap();
+    let addr = game.local_addr().unwrap();
+    let mut peer = TcpStream::connect(addr).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    peer.write_all(b"hello\n").unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    let held = || game.sessions().first().map(|s| s.send_queue().frames);
+    while held() != Some(1) {
+        assert!(Instant::now() < until, "the answer is not held");
+        std::thread::yield_now();
+    }
+    assert_eq!(game.flush(), 1);
+    let mut answer = [0; 64];
+    let len = peer.read(&mut answer).unwrap();
+    let answer = &answer[..len];
+    assert!(answer.ends_with(b": hello\n"), "{}", answer.escape_ascii());
+    // The second session is one too many.
+    let mut second = TcpStream::connect(addr).unwrap();
+    second
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert!(matches!(second.read(&mut [0; 1]), Ok(0) | Err(_)));
+    let refused = host.stats().networks[0].refused_sessions_max;
+    assert_eq!(refused, 1);
+    drop(peer);
+    host.stop().unwrap();
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wharf::topology::{NetworkPlan, Role};
-use wharf::{Bytes, Frame, Handler, Host, Network, Refuse, Session, Topology};
+use wharf::{Bytes, FlushMode, Frame, Handler, Host, Network, Refuse, Session, Topology};
 
 use crate::args::{ServeArgs, Service};
 use crate::exit::{Exit, Failure};
@@ -138,6 +138,8 @@ fn from_file(host: Host, args: &ServeArgs, file: &Path) -> Result<(Host, Network
     };
     topology.networks.retain(|plan| plan.name == name);
     for plan in &mut topology.networks {
+        // There is no tick that would flush.
+        plan.flush = FlushMode::Turn;
         if let (Role::Listen(server), Some(addr)) = (&mut plan.role, &args.listen) {
             server.addrs = vec![addr.clone()];
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use wharf::topology::{ConnectPlan, FramingPlan, ListenPlan, NetworkPlan, PortPlan, Role, Workers};
-use wharf::{ErrorKind, Topology};
+use wharf::{ErrorKind, FlushMode, Topology};
 
 use crate::args::DemoArgs;
 
@@ -27,6 +27,8 @@ pub(super) fn load(
     for network in &mut topology.networks {
         // Bots and peers speak it.
         network.framing = FramingPlan::default();
+        // There is no tick that would flush.
+        network.flush = FlushMode::Turn;
         match &mut network.role {
             Role::Listen(server) => {
                 server.addrs = vec!["127.0.0.1:0".to_owned()];

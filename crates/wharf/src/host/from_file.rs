@@ -338,6 +338,7 @@ macro_rules! planned {
                     .framing(framing)
                     .timeouts(plan.timeouts.clone())
                     .send_queue(plan.send_queue.clone())
+                    .flush(plan.flush)
                     .socket(socket)
                     .mailbox_max(plan.mailbox_max);
                 if let Some(pool) = pool {

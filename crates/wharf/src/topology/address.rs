@@ -107,6 +107,11 @@ fn ip_of(host: &str) -> Option<IpAddr> {
 /// Whether two addresses to listen on can't both be bound: the same port on the same address, or on
 /// one that the other includes. An IPv6 wildcard takes IPv4 too.
 pub(super) fn collide(one: &str, other: &str) -> bool {
+    // Nearly all differ in this, and it is cheap to see.
+    let port = |text: &str| text.rsplit(':').next()?.parse::<u16>().ok();
+    if port(one) != port(other) {
+        return false;
+    }
     let (Ok((host, port)), Ok((other_host, other_port))) = (split(one), split(other)) else {
         return false;
     };
@@ -204,6 +209,7 @@ mod tests {
             ("Game.example:7777", "game.example:7777", true),
             ("game.example:7777", "0.0.0.0:7777", true),
             ("game.example:7777", "chat.example:7777", false),
+            ("127.0.0.1:7777", "127.0.0.1:07777", true),
             ("127.0.0.1:7777", "127.0.0.1:7778", false),
             ("127.0.0.1:0", "127.0.0.1:0", false),
             ("10.0.0.1:80", "10.0.0.2:80", false),

@@ -102,7 +102,10 @@ impl Topology {
             .collect();
         let mut map = ThreadMap {
             cores,
-            threads: rows.iter().map(|row| row.workers).sum(),
+            threads: rows
+                .iter()
+                .map(|row| row.workers)
+                .fold(0, usize::saturating_add),
             rows,
             networks,
             warnings: Vec::new(),
@@ -113,9 +116,9 @@ impl Topology {
 
     fn row(&self, name: &str, is_pool: bool, plan: &ThreadsPlan, cores: usize) -> ThreadRow {
         let workers = plan.workers_on(cores);
-        let kept: usize = plan.lanes.iter().map(|lane| lane.workers_min).sum();
+        let kept = plan.kept();
         let lane = |lane: &super::LanePlan| {
-            let free = workers.saturating_sub(kept - lane.workers_min);
+            let free = workers.saturating_sub(kept.saturating_sub(lane.workers_min));
             let here = |network: &&NetworkPlan| {
                 let on = match &network.pool {
                     Some(pool) => is_pool && pool == name,

@@ -8,7 +8,7 @@ use super::framing;
 use super::plan::{ConnectPlan, ListenPlan, NetworkPlan, Role};
 use super::table::{Elsewhere, Entry, Fields, Placed, YEAR_MS, found};
 use super::threads::{self, FRAMES_PER_TURN_MAX, TURN_US_MAX};
-use crate::network::Reconnect;
+use crate::network::{FlushMode, Reconnect};
 use crate::session::queue::{SendQueueLimits, WhenFull};
 
 const KEYS: &[&str] = &[
@@ -19,6 +19,7 @@ const KEYS: &[&str] = &[
     "lane",
     "framing",
     "send_queue",
+    "flush",
     "handshake_timeout_ms",
     "idle_timeout_ms",
     "write_stall_ms",
@@ -275,6 +276,8 @@ fn read_common(plan: &mut NetworkPlan, fields: &mut Fields<'_, '_>, faults: &mut
         plan.send_queue = send_queue(&mut fields, faults);
         fields.finish(faults, SEND_QUEUE_KEYS, &[]);
     }
+    let modes = [("turn", FlushMode::Turn), ("tick", FlushMode::Tick)];
+    set(&mut plan.flush, fields.word(faults, "flush", &modes));
     let timeouts = &mut plan.timeouts;
     set(
         &mut timeouts.handshake,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::frame::{ByteOrder, Framing, FramingError};
-use crate::network::{Options, Reconnect};
+use crate::network::{FlushMode, Options, Reconnect};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
 
@@ -102,6 +102,8 @@ pub struct NetworkPlan {
     pub framing: FramingPlan,
     /// The limits of each session's send queue.
     pub send_queue: SendQueueLimits,
+    /// When its frames leave. With [`FlushMode::Tick`] the program has to flush.
+    pub flush: FlushMode,
     /// Handshake, idle, write-stall and linger timeouts.
     pub timeouts: Timeouts,
     /// The most frames that one turn handles; the lane may say fewer. Default: `None`, the
@@ -229,15 +231,22 @@ impl ThreadsPlan {
         match self.workers {
             Workers::Count(workers) => workers,
             Workers::Cores => {
-                let kept: usize = self.lanes.iter().map(|lane| lane.workers_min).sum();
                 // A lane below those that keep workers must find one too.
                 let others = self.lanes.iter().any(|lane| lane.workers_min == 0);
-                let least = (kept + usize::from(others)).max(1);
+                let least = self.kept().saturating_add(usize::from(others)).max(1);
                 cores
                     .max(least)
                     .min(self.workers_limit.unwrap_or(usize::MAX))
             }
         }
+    }
+}
+
+impl ThreadsPlan {
+    /// The workers that the lanes keep.
+    pub(super) fn kept(&self) -> usize {
+        let kept = self.lanes.iter().map(|lane| lane.workers_min);
+        kept.fold(0, usize::saturating_add)
     }
 }
 
@@ -276,6 +285,7 @@ impl NetworkPlan {
             lane: LanePlan::DEFAULT.to_owned(),
             framing: FramingPlan::default(),
             send_queue: options.send_queue,
+            flush: options.flush,
             timeouts: Timeouts {
                 handshake,
                 ..options.timeouts

@@ -8,7 +8,7 @@ use super::plan::{
     Topology, Workers,
 };
 use crate::frame::ByteOrder;
-use crate::network::Reconnect;
+use crate::network::{FlushMode, Reconnect};
 use crate::session::queue::{SendQueueLimits, WhenFull};
 
 impl Topology {
@@ -109,6 +109,11 @@ fn network(plan: &NetworkPlan) -> Lines {
         Role::Connect(client) => self::client(client, &mut lines),
     }
     lines.set("send_queue", send_queue(&plan.send_queue));
+    let flush = match plan.flush {
+        FlushMode::Turn => "turn",
+        FlushMode::Tick => "tick",
+    };
+    lines.set("flush", quoted(flush));
     let or_off = |time: Option<Duration>| millis(time.unwrap_or(Duration::ZERO));
     lines.set("handshake_timeout_ms", or_off(plan.timeouts.handshake));
     lines.set("idle_timeout_ms", or_off(plan.timeouts.idle));

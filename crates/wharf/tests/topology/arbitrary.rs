@@ -8,7 +8,7 @@ use wharf::topology::{
     ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan, PortPlan,
     Role, ThreadsPlan, Topology, Workers,
 };
-use wharf::{Reconnect, SendQueueLimits, Timeouts, WhenFull};
+use wharf::{FlushMode, Reconnect, SendQueueLimits, Timeouts, WhenFull};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -188,7 +188,9 @@ fn client() -> impl Strategy<Value = Role> {
 
 fn network() -> impl Strategy<Value = NetworkPlan> {
     let role = prop_oneof![server(), client()];
+    let flush = prop::sample::select(vec![FlushMode::Turn, FlushMode::Tick]);
     let turns = (
+        flush,
         prop::option::of(1usize..1000),
         prop::option::of(micros(1..10_000)),
     );
@@ -220,8 +222,9 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
                     framing,
                     send_queue,
                     timeouts,
-                    frames_per_turn_max: turns.0,
-                    turn_time_max: turns.1,
+                    flush: turns.0,
+                    frames_per_turn_max: turns.1,
+                    turn_time_max: turns.2,
                     mailbox_max,
                     nodelay,
                     keepalive,
