@@ -33,8 +33,8 @@ use serial::{
 };
 use support::{Act, World, each_backend, in_simulation, on_real_sockets};
 use ticks::{
-    cancels_race_with_what_they_cancel, delayed_jobs_come_in_time, ticks_at_a_fixed_rate,
-    ticks_in_virtual_time, ticks_need_no_room,
+    a_hundred_thousand_timers, cancels_race_with_what_they_cancel, delayed_jobs_come_in_time,
+    ticks_at_a_fixed_rate, ticks_in_virtual_time, ticks_need_no_room,
 };
 use wharf::{Host, Network, Port};
 
@@ -50,6 +50,7 @@ each_backend!(
     ticks_need_no_room,
     delayed_jobs_come_in_time,
     cancels_race_with_what_they_cancel,
+    a_hundred_thousand_timers,
 );
 in_simulation!(ticks_in_virtual_time);
 each_backend!(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wharf::{SendError, StrandOptions, Tick};
 
-use super::{ms, started};
+use super::{count, ms, started};
 use crate::support::{Log, World, finish};
 
 /// Due times do not drift, ticks add up to the time that passed, and the end is the end.
@@ -186,14 +186,14 @@ pub(crate) fn cancels_race_with_what_they_cancel(w: &World) {
         let (ran, cancelled, held) = (Arc::clone(&ran), Arc::clone(&cancelled), Arc::clone(&held));
         let mut made = 0;
         callers.push(Box::new(move || {
-            let count = |ran: &Arc<AtomicUsize>| {
+            let counted = |ran: &Arc<AtomicUsize>| {
                 let (ran, held) = (Arc::clone(ran), Arc::clone(&held));
                 move || {
                     let _held = held;
-                    ran.fetch_add(1, Ordering::SeqCst);
+                    count(&ran, 1);
                 }
             };
-            let (one, other) = (count(&ran), count(&ran));
+            let (one, other) = (counted(&ran), counted(&ran));
             let after = std::time::Duration::from_micros(fastrand::u64(0..100));
             let one = strand.post_after(after, move |()| one()).unwrap();
             let other = port.post_after(after, other).unwrap();
@@ -216,5 +216,33 @@ pub(crate) fn cancels_race_with_what_they_cancel(w: &World) {
     w.pass(ms(5));
     assert_eq!(sum(), 6 * each, "no job did both");
     assert_eq!(port.jobs().posted, 3 * each as u64);
+    finish(host);
+}
+
+/// Very many timers, half of them cancelled: each of the others fires, once, on one worker.
+pub(crate) fn a_hundred_thousand_timers(w: &World) {
+    let (host, port) = started(w, 1);
+    let many = w.pick(100_000, 1_000);
+    let fired = Arc::new(AtomicUsize::new(0));
+    let mut timers = Vec::new();
+    for timer in 0..many {
+        let fired = Arc::clone(&fired);
+        // Few before the last one is armed.
+        let after = ms(1_000) + std::time::Duration::from_micros(u64::try_from(timer).unwrap());
+        let job = move || count(&fired, 1);
+        timers.push(port.post_after(after, job).unwrap());
+    }
+    let cancelled = timers
+        .iter()
+        .step_by(2)
+        .filter(|timer| timer.cancel())
+        .count();
+    w.until("all fired", || port.jobs().waiting == 0);
+    let fired = || fired.load(Ordering::SeqCst);
+    w.until("all ran", || fired() == many - cancelled);
+    let jobs = port.jobs();
+    assert_eq!(jobs.ran, (many - cancelled) as u64);
+    assert_eq!(jobs.cancelled, cancelled as u64);
+    assert!(cancelled > 0);
     finish(host);
 }
