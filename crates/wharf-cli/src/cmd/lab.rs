@@ -1,17 +1,23 @@
 //! `wharf lab`, and the process that it measures.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{LabArgs, LabServerArgs};
 use crate::exit::{Exit, Failure};
 use crate::lab::layout::Layout;
+use crate::lab::report::{Report, page};
 use crate::lab::result::Phase;
 use crate::lab::rounds::{Plan, Step};
 use crate::lab::server;
 use crate::lab::workload::Workload;
 use crate::out;
+
+/// Longest warm-up.
+const WARMUP_MAX: Duration = Duration::from_secs(1);
 
 /// Compares, shows progress, writes the reports.
 ///
@@ -19,29 +25,31 @@ use crate::out;
 /// What the arguments say wrong, before anything starts; then what could not be run or written.
 pub(super) fn run(args: &LabArgs) -> Result<Exit, Failure> {
     let plan = plan(args)?;
-    let outcome = plan.run(|step| out::line(format!("{step:?}")))?;
-    for run in &outcome.runs {
-        for class in &run.classes {
-            out::line(format!(
-                "{} {} {:?} {}: offered {:?} got {:.0} p50 {} p99 {} late p50 {} p99 {} unsent {} verified {} {:?}",
-                run.layout,
-                run.variant,
-                run.phase,
-                class.name,
-                class.offered_per_s,
-                class.frames_per_s,
-                class.latency.value_at_quantile(0.5) / 1000,
-                class.latency.value_at_quantile(0.99) / 1000,
-                class.late.value_at_quantile(0.5) / 1000,
-                class.late.value_at_quantile(0.99) / 1000,
-                class.unsent,
-                class.verified,
-                class.faults
-            ))?;
-        }
-        out::line(format!("   {:?} client {}", run.server, run.client_cpu_s))?;
+    let mut progress = Progress::new(args, &plan)?;
+    let outcome = plan.run(|step| progress.show(step));
+    progress.end();
+    let report = Report::new(&plan, &outcome?);
+    let json = serde_json::to_string(&report)
+        .map_err(|error| Failure::machine(format!("could not write the report: {error}")))?;
+    write(&args.out.join("report.json"), &json)?;
+    write(&args.out.join("report.html"), &page::page(&report))?;
+    if args.json {
+        out::line(json)?;
+    } else {
+        out::line(&report)?;
+        out::line(format_args!(
+            "{}, {}",
+            args.out.join("report.html").display(),
+            args.out.join("report.json").display()
+        ))?;
     }
-    Ok(Exit::Done)
+    let fault = report.faults.any() || !report.low_caps_held;
+    Ok(if fault { Exit::Fault } else { Exit::Done })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|error| Failure::machine(format!("could not write {}: {error}", path.display())))
 }
 
 fn plan(args: &LabArgs) -> Result<Plan, Failure> {
@@ -68,11 +76,84 @@ fn plan(args: &LabArgs) -> Result<Plan, Failure> {
         layouts,
         rounds: args.rounds,
         time: args.seconds,
-        warmup: (args.seconds / 4).min(std::time::Duration::from_secs(1)),
+        warmup: (args.seconds / 4).min(WARMUP_MAX),
         ceiling: args.ceiling,
         cores,
         out: args.out.clone(),
     })
+}
+
+/// A bar on a terminal, a line a round when piped, nothing with --json.
+enum Progress {
+    Bar(ProgressBar),
+    Lines,
+    Silent,
+}
+
+impl Progress {
+    fn new(args: &LabArgs, plan: &Plan) -> Result<Self, Failure> {
+        if args.json {
+            return Ok(Self::Silent);
+        }
+        out::line(format_args!(
+            "{}: {} layouts, {} rounds, {} runs of {} s, about {} minutes",
+            plan.workload.name,
+            plan.layouts.len(),
+            plan.rounds,
+            plan.runs(),
+            plan.time.as_secs_f64(),
+            plan.at_least().as_secs().div_ceil(60)
+        ))?;
+        if !std::io::stdout().is_terminal() {
+            return Ok(Self::Lines);
+        }
+        let bar = ProgressBar::new(plan.runs() as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Ok(Self::Bar(bar))
+    }
+
+    fn show(&mut self, step: Step<'_>) -> Result<(), Failure> {
+        let Step {
+            number,
+            of,
+            what,
+            variant,
+            round,
+            phase,
+        } = step;
+        let doing = match phase {
+            None => format!("the one-core ceiling of {what}"),
+            Some(Phase::Full) => what.to_owned(),
+            Some(Phase::LowOff) => format!("{what}, low class off"),
+            Some(Phase::Ceiling) => format!("{what}, saturated"),
+        };
+        let variant = if variant.is_empty() {
+            ""
+        } else {
+            &format!(" {variant}")
+        };
+        match self {
+            Self::Bar(bar) => {
+                bar.set_position(number.saturating_sub(1) as u64);
+                bar.set_message(format!("round {}{variant}: {doing}", round + 1));
+                Ok(())
+            }
+            Self::Lines => out::line(format_args!(
+                "{number:>4}/{of}  round {}{variant}: {doing}",
+                round + 1
+            )),
+            Self::Silent => Ok(()),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Serves as the process under test.

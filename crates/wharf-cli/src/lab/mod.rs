@@ -7,6 +7,7 @@ pub(crate) mod layout;
 mod model;
 pub(crate) mod nearest;
 mod one;
+pub(crate) mod report;
 pub(crate) mod result;
 pub(crate) mod rounds;
 pub(crate) mod server;
