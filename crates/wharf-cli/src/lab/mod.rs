@@ -1,9 +1,10 @@
 //! `wharf lab`: one workload under every layout, and which layout is best for it.
 
+mod agreement;
+mod calibrate;
 mod child;
 pub(crate) mod driver;
 pub(crate) mod layout;
-#[cfg(test)]
 mod model;
 pub(crate) mod nearest;
 mod one;

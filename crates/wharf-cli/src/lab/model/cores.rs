@@ -64,8 +64,11 @@ impl OsCosts {
         poll: 0,
         timer_late: 0,
         slice: 1_400_000,
-        tick: 4_000_000,
+        tick: Self::TICK,
     };
+
+    /// Linux's tick at CONFIG_HZ=250, which most distributions' kernels have.
+    pub(crate) const TICK: u64 = 4_000_000;
 
     /// Linux's base slice: 0.7 ms times 1 + log2 of the cores, of which it counts 8 at most.
     pub(crate) fn slice_of(cores: usize) -> u64 {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wharf::model::LaneRule;
 
-use super::cores::OsCosts;
+pub(crate) use super::cores::OsCosts;
 use crate::lab::workload::Class;
 
 /// Nanoseconds of CPU time that pieces of the work take, besides the handlers'.
@@ -23,6 +23,8 @@ pub(crate) struct Costs {
     pub(crate) frame: u64,
     /// The write at its end.
     pub(crate) flush: u64,
+    /// How much longer a handler computes than it was told.
+    pub(crate) spin_more: u64,
     /// What a turn costs more on a pool, because another thread saw the session ready.
     pub(crate) hand_off: u64,
     /// The far end: one look at its sockets.
@@ -52,6 +54,7 @@ impl Costs {
         turn: 0,
         frame: 0,
         flush: 0,
+        spin_more: 0,
         hand_off: 0,
         far_wait: 0,
         far_recv: 0,

@@ -188,6 +188,7 @@ fn argument(topology: &str, seed: u64) -> Outcome {
         turn: 1_200,
         frame: 150,
         flush: 2_500,
+        spin_more: 0,
         hand_off: 700,
         far_wait: 400,
         far_recv: 900,

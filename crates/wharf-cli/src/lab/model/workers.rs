@@ -239,7 +239,7 @@ impl World {
             sum += self.costs.frame;
             match class.handler.kind {
                 Work::None => {}
-                Work::Spin => sum += frame.time,
+                Work::Spin => sum += frame.time + self.costs.spin_more,
                 Work::Sleep => {
                     self.workers[w].stage = Stage::Nap(frame.time);
                     return Some(Action::Run(sum));

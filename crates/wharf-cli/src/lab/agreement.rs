@@ -1,0 +1,280 @@
+//! Whether the model may be believed here: real runs beside simulated ones, cell by cell.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::calibrate::{Calibration, scenario};
+use super::layout::{Layout, place};
+use super::model::run::simulate;
+use super::result::{Latencies, Phase, Run, latencies};
+use super::rounds::{Outcome, Plan, Step};
+use super::workload::{Rank, Workload};
+use crate::exit::Failure;
+
+/// Furthest that p50 and p99 may be off.
+const LATENCY_OFF: f64 = 0.25;
+/// Furthest that the throughput may be off.
+const THROUGHPUT_OFF: f64 = 0.10;
+/// Workloads that may disagree.
+const MAY_DISAGREE: usize = 1;
+
+/// How much is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Effort {
+    /// Layouts of each workload.
+    pub(crate) layouts: Vec<Layout>,
+    /// Rounds of each.
+    pub(crate) rounds: u32,
+    /// Measured time of a run.
+    pub(crate) time: Duration,
+}
+
+impl Default for Effort {
+    /// About a minute.
+    fn default() -> Self {
+        Self {
+            layouts: vec![Layout::PortPerNetwork, Layout::Shared, Layout::Dispatch, Layout::Lanes],
+            rounds: 1,
+            time: Duration::from_millis(1000),
+        }
+    }
+}
+
+/// A number of the real runs and of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Pair {
+    /// Measured.
+    pub(crate) real: f64,
+    /// Simulated.
+    pub(crate) model: f64,
+}
+
+impl Pair {
+    /// How far the model is off, as a share of what is real.
+    pub(crate) fn off(self) -> f64 {
+        if self.real == 0.0 {
+            return if self.model == 0.0 { 0.0 } else { f64::INFINITY };
+        }
+        self.model / self.real - 1.0
+    }
+}
+
+/// One class under one layout.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cell {
+    /// The workload, and its variant if it has any.
+    pub(crate) workload: String,
+    /// The layout's name.
+    pub(crate) layout: &'static str,
+    /// What was on.
+    pub(crate) phase: Phase,
+    /// The class.
+    pub(crate) class: String,
+    /// Frames a second.
+    pub(crate) per_s: Pair,
+    /// Microseconds.
+    pub(crate) p50_us: Pair,
+    /// Microseconds.
+    pub(crate) p99_us: Pair,
+}
+
+impl Cell {
+    /// Whether all three are near enough.
+    pub(crate) fn agrees(&self) -> bool {
+        self.per_s.off().abs() <= THROUGHPUT_OFF
+            && self.p50_us.off().abs() <= LATENCY_OFF
+            && self.p99_us.off().abs() <= LATENCY_OFF
+    }
+}
+
+/// The agreement of one workload.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct OfWorkload {
+    /// Its name.
+    pub(crate) workload: String,
+    /// Whether every cell agrees.
+    pub(crate) agrees: bool,
+    /// Every class with traffic, every layout, every variant.
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// The agreement of this machine and build.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Agreement {
+    /// How much was run.
+    pub(crate) effort: Effort,
+    /// In the order of the samples.
+    pub(crate) workloads: Vec<OfWorkload>,
+}
+
+impl Agreement {
+    /// Whether the model may answer: all workloads but one agree.
+    pub(crate) fn holds(&self) -> bool {
+        let disagree = self.workloads.iter().filter(|of| !of.agrees).count();
+        disagree <= MAY_DISAGREE
+    }
+}
+
+/// Runs every sample workload for real and in the model.
+///
+/// # Errors
+/// A run that could not be made.
+pub(crate) fn agreement(
+    calibration: &Calibration,
+    effort: &Effort,
+    cores: usize,
+    out: &Path,
+    mut step: impl FnMut(&str, Step<'_>) -> Result<(), Failure>,
+) -> Result<Agreement, Failure> {
+    let mut workloads = Vec::new();
+    for name in Workload::sample_names() {
+        let workload = Workload::find(name).map_err(Failure::usage)?;
+        let plan = Plan {
+            workload_arg: name.to_owned(),
+            workload,
+            layouts: effort.layouts.clone(),
+            rounds: effort.rounds,
+            time: effort.time,
+            warmup: effort.time / 4,
+            ceiling: false,
+            cores,
+            out: out.to_owned(),
+        };
+        let outcome = plan.run(|at| step(name, at))?;
+        let cells = cells(&plan, &outcome, calibration)?;
+        workloads.push(OfWorkload {
+            workload: name.to_owned(),
+            agrees: cells.iter().all(Cell::agrees),
+            cells,
+        });
+    }
+    Ok(Agreement {
+        effort: effort.clone(),
+        workloads,
+    })
+}
+
+/// All runs of one layout, variant and phase, both kinds.
+struct Group {
+    layout: Layout,
+    variant: String,
+    phase: Phase,
+    classes: Vec<Sum>,
+}
+
+/// One class over its rounds.
+struct Sum {
+    name: String,
+    traffic: bool,
+    replies: bool,
+    real: (f64, Latencies),
+    model: (f64, Latencies),
+}
+
+fn cells(
+    plan: &Plan,
+    outcome: &Outcome,
+    calibration: &Calibration,
+) -> Result<Vec<Cell>, Failure> {
+    let mut groups: Vec<Group> = Vec::new();
+    for run in &outcome.runs {
+        let layout = Layout::named(&run.layout).map_err(Failure::usage)?;
+        let same = |g: &&mut Group| {
+            (g.layout, &g.variant, g.phase) == (layout, &run.variant, run.phase)
+        };
+        if let Some(group) = groups.iter_mut().find(same) {
+            add(group, plan, outcome, calibration, run)?;
+        } else {
+            let mut group = Group {
+                layout,
+                variant: run.variant.clone(),
+                phase: run.phase,
+                classes: Vec::new(),
+            };
+            add(&mut group, plan, outcome, calibration, run)?;
+            groups.push(group);
+        }
+    }
+    let rounds = f64::from(plan.rounds);
+    let cell = |group: &Group, sum: &Sum| Cell {
+        workload: match group.variant.as_str() {
+            "" => plan.workload.name.clone(),
+            variant => format!("{}/{variant}", plan.workload.name),
+        },
+        layout: group.layout.name(),
+        phase: group.phase,
+        class: sum.name.clone(),
+        per_s: Pair {
+            real: sum.real.0 / rounds,
+            model: sum.model.0 / rounds,
+        },
+        p50_us: quantile(sum, 0.5),
+        p99_us: quantile(sum, 0.99),
+    };
+    let with_traffic = groups.iter().flat_map(|group| {
+        let classes = group.classes.iter().filter(|sum| sum.traffic);
+        classes.map(move |sum| cell(group, sum))
+    });
+    Ok(with_traffic.collect())
+}
+
+fn quantile(sum: &Sum, at: f64) -> Pair {
+    let us = |latency: &Latencies| {
+        if !sum.replies || latency.is_empty() {
+            return 0.0;
+        }
+        Duration::from_nanos(latency.value_at_quantile(at)).as_secs_f64() * 1e6
+    };
+    Pair {
+        real: us(&sum.real.1),
+        model: us(&sum.model.1),
+    }
+}
+
+/// Adds a real run, and the model's of the same seed.
+fn add(
+    group: &mut Group,
+    plan: &Plan,
+    outcome: &Outcome,
+    calibration: &Calibration,
+    run: &Run,
+) -> Result<(), Failure> {
+    let mut workload = plan.workload.clone();
+    if !run.variant.is_empty() {
+        workload = workload.variant(&run.variant).map_err(Failure::usage)?;
+    }
+    if run.phase == Phase::LowOff {
+        workload = workload.low_off();
+    }
+    let ceilings = outcome.ceilings.iter().filter(|ceiling| ceiling.0 == run.variant);
+    let ceilings: Vec<_> = ceilings.map(|(_, class, per_s)| (class.clone(), *per_s)).collect();
+    let topology = place(group.layout, plan.cores, &workload, &[]);
+    let time = (plan.warmup, plan.time);
+    let costs = calibration.costs;
+    let scenario =
+        scenario(&workload, &topology.text, plan.cores, &ceilings, costs, time, run.round)?;
+    let model = simulate(&scenario);
+    if group.classes.is_empty() {
+        let sum = |class: &super::workload::Class| Sum {
+            name: class.name.clone(),
+            traffic: class.load != super::workload::Load::Silent
+                && !(run.phase == Phase::LowOff && class.class == Rank::Low),
+            replies: class.replies,
+            real: (0.0, latencies()),
+            model: (0.0, latencies()),
+        };
+        group.classes = workload.classes.iter().map(sum).collect();
+    }
+    let both = run.classes.iter().zip(&model.classes);
+    for (sum, (real, model)) in group.classes.iter_mut().zip(both) {
+        sum.real.0 += real.frames_per_s;
+        sum.model.0 += model.frames_per_s;
+        for (into, from) in [(&mut sum.real.1, &real.latency), (&mut sum.model.1, &model.latency)] {
+            into.add(from)
+                .map_err(|error| Failure::fault(format!("latencies do not add up: {error}")))?;
+        }
+    }
+    Ok(())
+}
