@@ -89,6 +89,24 @@ pub(crate) struct LabArgs {
     #[arg(long)]
     pub(crate) ceiling: bool,
 
+    /// Answer by a model of a whole machine, which must first agree with real runs here
+    #[arg(long, conflicts_with = "ceiling")]
+    pub(crate) simulate: bool,
+
+    /// Cores of the machine that the model answers for [default: as many as this one has]
+    #[arg(long, value_name = "N", requires = "simulate",
+          value_parser = value_parser!(u16).range(1..=256))]
+    pub(crate) cores: Option<u16>,
+
+    /// Workers of the high class on that machine [default: one a core]
+    #[arg(long, value_name = "N", requires = "simulate",
+          value_parser = value_parser!(u16).range(1..=256))]
+    pub(crate) workers: Option<u16>,
+
+    /// Look for the agreement anew, with --seconds, --rounds and --layouts
+    #[arg(long, requires = "simulate")]
+    pub(crate) agree: bool,
+
     /// Print the report as one JSON object on standard output and nothing else
     #[arg(long)]
     pub(crate) json: bool,

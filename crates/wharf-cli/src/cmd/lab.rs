@@ -8,11 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{LabArgs, LabServerArgs};
 use crate::exit::{Exit, Failure};
+use crate::lab::agreement::Effort;
 use crate::lab::layout::Layout;
 use crate::lab::report::{Report, page};
 use crate::lab::result::Phase;
 use crate::lab::rounds::{Plan, Step};
 use crate::lab::server;
+use crate::lab::simulate::{self, Question};
 use crate::lab::workload::Workload;
 use crate::out;
 
@@ -25,6 +27,9 @@ const WARMUP_MAX: Duration = Duration::from_secs(1);
 /// What the arguments say wrong, before anything starts; then what could not be run or written.
 pub(super) fn run(args: &LabArgs) -> Result<Exit, Failure> {
     let plan = plan(args)?;
+    if args.simulate {
+        return simulate::answer(&question(args, plan));
+    }
     let mut progress = Progress::new(args, &plan)?;
     let outcome = plan.run(|step| progress.show(step));
     progress.end();
@@ -50,6 +55,23 @@ pub(super) fn run(args: &LabArgs) -> Result<Exit, Failure> {
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text)
         .map_err(|error| Failure::machine(format!("could not write {}: {error}", path.display())))
+}
+
+fn question(args: &LabArgs, plan: Plan) -> Question {
+    let cores = args.cores.map_or(plan.cores, usize::from);
+    Question {
+        cores,
+        workers: args.workers.map_or(cores, usize::from),
+        here: plan.cores,
+        anew: args.agree.then(|| Effort {
+            layouts: plan.layouts.clone(),
+            rounds: plan.rounds,
+            time: plan.time,
+        }),
+        workload: plan.workload,
+        layouts: plan.layouts,
+        out: plan.out,
+    }
 }
 
 fn plan(args: &LabArgs) -> Result<Plan, Failure> {

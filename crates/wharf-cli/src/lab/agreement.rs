@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::calibrate::{Calibration, scenario};
 use super::layout::{Layout, place};
@@ -21,7 +21,7 @@ const THROUGHPUT_OFF: f64 = 0.10;
 const MAY_DISAGREE: usize = 1;
 
 /// How much is run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Effort {
     /// Layouts of each workload.
     pub(crate) layouts: Vec<Layout>,
@@ -35,7 +35,12 @@ impl Default for Effort {
     /// About a minute.
     fn default() -> Self {
         Self {
-            layouts: vec![Layout::PortPerNetwork, Layout::Shared, Layout::Dispatch, Layout::Lanes],
+            layouts: vec![
+                Layout::PortPerNetwork,
+                Layout::Shared,
+                Layout::Dispatch,
+                Layout::Lanes,
+            ],
             rounds: 1,
             time: Duration::from_millis(1000),
         }
@@ -43,7 +48,7 @@ impl Default for Effort {
 }
 
 /// A number of the real runs and of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pair {
     /// Measured.
     pub(crate) real: f64,
@@ -55,19 +60,23 @@ impl Pair {
     /// How far the model is off, as a share of what is real.
     pub(crate) fn off(self) -> f64 {
         if self.real == 0.0 {
-            return if self.model == 0.0 { 0.0 } else { f64::INFINITY };
+            return if self.model == 0.0 {
+                0.0
+            } else {
+                f64::INFINITY
+            };
         }
         self.model / self.real - 1.0
     }
 }
 
 /// One class under one layout.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Cell {
     /// The workload, and its variant if it has any.
     pub(crate) workload: String,
     /// The layout's name.
-    pub(crate) layout: &'static str,
+    pub(crate) layout: String,
     /// What was on.
     pub(crate) phase: Phase,
     /// The class.
@@ -90,7 +99,7 @@ impl Cell {
 }
 
 /// The agreement of one workload.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OfWorkload {
     /// Its name.
     pub(crate) workload: String,
@@ -101,7 +110,7 @@ pub(crate) struct OfWorkload {
 }
 
 /// The agreement of this machine and build.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Agreement {
     /// How much was run.
     pub(crate) effort: Effort,
@@ -173,17 +182,12 @@ struct Sum {
     model: (f64, Latencies),
 }
 
-fn cells(
-    plan: &Plan,
-    outcome: &Outcome,
-    calibration: &Calibration,
-) -> Result<Vec<Cell>, Failure> {
+fn cells(plan: &Plan, outcome: &Outcome, calibration: &Calibration) -> Result<Vec<Cell>, Failure> {
     let mut groups: Vec<Group> = Vec::new();
     for run in &outcome.runs {
         let layout = Layout::named(&run.layout).map_err(Failure::usage)?;
-        let same = |g: &&mut Group| {
-            (g.layout, &g.variant, g.phase) == (layout, &run.variant, run.phase)
-        };
+        let same =
+            |g: &&mut Group| (g.layout, &g.variant, g.phase) == (layout, &run.variant, run.phase);
         if let Some(group) = groups.iter_mut().find(same) {
             add(group, plan, outcome, calibration, run)?;
         } else {
@@ -203,7 +207,7 @@ fn cells(
             "" => plan.workload.name.clone(),
             variant => format!("{}/{variant}", plan.workload.name),
         },
-        layout: group.layout.name(),
+        layout: group.layout.name().to_owned(),
         phase: group.phase,
         class: sum.name.clone(),
         per_s: Pair {
@@ -248,13 +252,25 @@ fn add(
     if run.phase == Phase::LowOff {
         workload = workload.low_off();
     }
-    let ceilings = outcome.ceilings.iter().filter(|ceiling| ceiling.0 == run.variant);
-    let ceilings: Vec<_> = ceilings.map(|(_, class, per_s)| (class.clone(), *per_s)).collect();
+    let ceilings = outcome
+        .ceilings
+        .iter()
+        .filter(|ceiling| ceiling.0 == run.variant);
+    let ceilings: Vec<_> = ceilings
+        .map(|(_, class, per_s)| (class.clone(), *per_s))
+        .collect();
     let topology = place(group.layout, plan.cores, &workload, &[]);
     let time = (plan.warmup, plan.time);
     let costs = calibration.costs;
-    let scenario =
-        scenario(&workload, &topology.text, plan.cores, &ceilings, costs, time, run.round)?;
+    let scenario = scenario(
+        &workload,
+        &topology.text,
+        plan.cores,
+        &ceilings,
+        costs,
+        time,
+        run.round,
+    )?;
     let model = simulate(&scenario);
     if group.classes.is_empty() {
         let sum = |class: &super::workload::Class| Sum {
@@ -271,10 +287,88 @@ fn add(
     for (sum, (real, model)) in group.classes.iter_mut().zip(both) {
         sum.real.0 += real.frames_per_s;
         sum.model.0 += model.frames_per_s;
-        for (into, from) in [(&mut sum.real.1, &real.latency), (&mut sum.model.1, &model.latency)] {
+        for (into, from) in [
+            (&mut sum.real.1, &real.latency),
+            (&mut sum.model.1, &model.latency),
+        ] {
             into.add(from)
                 .map_err(|error| Failure::fault(format!("latencies do not add up: {error}")))?;
         }
     }
     Ok(())
+}
+
+impl Agreement {
+    /// The table, a line a cell, and the verdict.
+    pub(crate) fn table(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "  {:16} {:18} {:8} {:7} {:>22} {:>24} {:>24}",
+            "workload", "layout", "phase", "class", "frames/s", "p50 us", "p99 us"
+        )];
+        let pair = |pair: Pair, width: usize| {
+            let text = format!(
+                "{:.0} {:.0} {:+.0}%",
+                pair.real,
+                pair.model,
+                pair.off() * 100.0
+            );
+            format!("{text:>width$}")
+        };
+        for of in &self.workloads {
+            for cell in &of.cells {
+                lines.push(format!(
+                    "  {:16} {:18} {:8} {:7} {} {} {} {}",
+                    cell.workload,
+                    cell.layout,
+                    if cell.phase == Phase::LowOff {
+                        "low off"
+                    } else {
+                        "full"
+                    },
+                    cell.class,
+                    pair(cell.per_s, 22),
+                    pair(cell.p50_us, 24),
+                    pair(cell.p99_us, 24),
+                    if cell.agrees() { "" } else { "*" }
+                ));
+            }
+            let agree = of.cells.iter().filter(|cell| cell.agrees()).count();
+            lines.push(format!(
+                "  {}: {} ({agree} of {} rows within {:.0} % of latency and {:.0} % of throughput)",
+                of.workload,
+                if of.agrees {
+                    "agrees"
+                } else {
+                    "does not agree"
+                },
+                of.cells.len(),
+                LATENCY_OFF * 100.0,
+                THROUGHPUT_OFF * 100.0
+            ));
+        }
+        lines
+    }
+
+    /// How far the model was off, in one sentence.
+    pub(crate) fn bound(&self) -> String {
+        let cells = || self.workloads.iter().flat_map(|of| &of.cells);
+        let worst = |of: fn(&Cell) -> Pair| {
+            let mut off: Vec<_> = cells().map(|cell| of(cell).off().abs()).collect();
+            off.sort_by(f64::total_cmp);
+            let at = |share: usize| off.get(off.len() * share / 10).copied().unwrap_or(0.0) * 100.0;
+            format!(
+                "{:.0} % in half of the rows, {:.0} % in nine of ten",
+                at(5),
+                at(9)
+            )
+        };
+        format!(
+            "error bound, from {} rows on this machine: p50 within {}; p99 within {}; throughput \
+             within {}",
+            cells().count(),
+            worst(|cell| cell.p50_us),
+            worst(|cell| cell.p99_us),
+            worst(|cell| cell.per_s)
+        )
+    }
 }

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::nearest::nearest;
 use super::workload::{Class, Rank, Role, Workload};
 
 /// Who shares a port with whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Layout {
     /// Each network has a port of its own: as many workers as cores for a high class, one for a

@@ -1,6 +1,6 @@
 //! `wharf lab`: one workload under every layout, and which layout is best for it.
 
-mod agreement;
+pub(crate) mod agreement;
 mod calibrate;
 mod child;
 pub(crate) mod driver;
@@ -12,4 +12,5 @@ pub(crate) mod report;
 pub(crate) mod result;
 pub(crate) mod rounds;
 pub(crate) mod server;
+pub(crate) mod simulate;
 pub(crate) mod workload;

@@ -1,7 +1,7 @@
 //! What one run of a workload under one layout gave; real runs and the model fill the same types.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::workload::Rank;
 
@@ -41,7 +41,7 @@ pub(crate) struct Run {
 }
 
 /// What of a workload a run switches on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
     /// All of it.

@@ -1,6 +1,6 @@
 //! Short runs, each made for one cost: the cost is moved until the model gives what the run gave.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::model_run;
 use crate::exit::Failure;
@@ -45,10 +45,10 @@ pub(super) enum Knob {
 }
 
 /// One cost that was moved.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fit {
     /// What the run looked at.
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     /// Nanoseconds that the real run gave.
     pub(crate) real: f64,
     /// Nanoseconds that the model gives now.
@@ -109,7 +109,11 @@ impl Knob {
 
     /// What the real run gave, in nanoseconds.
     fn of_real(self, run: &Run) -> f64 {
-        let frames = run.classes.iter().map(|class| class.frames_per_s).sum::<f64>();
+        let frames = run
+            .classes
+            .iter()
+            .map(|class| class.frames_per_s)
+            .sum::<f64>();
         let frames = (frames * run.seconds).max(1.0);
         match self {
             Self::FarEnd | Self::FarFrame => run.client_cpu_s * 1e9 / frames,
@@ -120,7 +124,11 @@ impl Knob {
 
     /// The same of the model.
     fn of_model(self, outcome: &Outcome) -> f64 {
-        let frames = outcome.classes.iter().map(|class| class.frames_per_s).sum::<f64>();
+        let frames = outcome
+            .classes
+            .iter()
+            .map(|class| class.frames_per_s)
+            .sum::<f64>();
         let frames = frames.max(1.0);
         match self {
             Self::FarEnd | Self::FarFrame => outcome.far_cpu * 1e9 / frames,
@@ -156,7 +164,10 @@ fn p50(latency: Option<&crate::lab::result::Latencies>) -> f64 {
     latency.map_or(0.0, |latency| float(latency.value_at_quantile(0.5)))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nanoseconds of a run are far below 2^53"
+)]
 fn float(count: u64) -> f64 {
     count as f64
 }
@@ -165,12 +176,7 @@ fn float(count: u64) -> f64 {
 ///
 /// # Errors
 /// A run that the model can't play.
-pub(super) fn fit(
-    knob: Knob,
-    cores: usize,
-    costs: &mut Costs,
-    real: &Run,
-) -> Result<Fit, Failure> {
+pub(super) fn fit(knob: Knob, cores: usize, costs: &mut Costs, real: &Run) -> Result<Fit, Failure> {
     let wanted = knob.of_real(real);
     let mut best = (f64::INFINITY, *costs, 0.0);
     for _ in 0..STEPS {
@@ -186,7 +192,7 @@ pub(super) fn fit(
     }
     *costs = best.1;
     Ok(Fit {
-        what: knob.what(),
+        what: knob.what().to_owned(),
         real: wanted,
         model: best.2,
     })

@@ -187,7 +187,10 @@ fn measure_os(cores: usize) -> Result<OsCosts, Failure> {
     costs.wake_near = soon.cost.min(late.cost);
     costs.wake_far = late.cost;
     costs.start_polling = soon.start.saturating_sub(soon.cost);
-    costs.start_halted = late.start.saturating_sub(late.cost).max(costs.start_polling);
+    costs.start_halted = late
+        .start
+        .saturating_sub(late.cost)
+        .max(costs.start_polling);
     costs.start_busy = busy.start.saturating_sub(busy.cost);
     // Between the last idle time that was polled through and the first that was not.
     costs.poll = match halted {
@@ -343,14 +346,27 @@ mod tests {
     #[test]
     fn what_is_measured_is_of_the_order_of_a_machine() {
         let calls = calls().unwrap();
-        for cost in [calls.send, calls.recv, calls.recv_none, calls.wait, calls.report, calls.post] {
+        for cost in [
+            calls.send,
+            calls.recv,
+            calls.recv_none,
+            calls.wait,
+            calls.report,
+            calls.post,
+        ] {
             assert!((1..1_000_000).contains(&cost), "{calls:?}");
         }
         assert!(calls.send > calls.recv_none, "{calls:?}");
         let os = os(2).unwrap();
         eprintln!("{calls:?} {os:?}");
-        assert!((1..1_000_000).contains(&(os.switch + os.wake_near)), "{os:?}");
-        assert!(os.start_halted >= os.start_polling && os.wake_far < 1_000_000, "{os:?}");
+        assert!(
+            (1..1_000_000).contains(&(os.switch + os.wake_near)),
+            "{os:?}"
+        );
+        assert!(
+            os.start_halted >= os.start_polling && os.wake_far < 1_000_000,
+            "{os:?}"
+        );
         assert!(os.timer_late < 20_000_000, "{os:?}");
     }
 }

@@ -11,7 +11,7 @@ mod machine;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::layout::place;
 use super::model::input::{Costs, FarEnd, Scenario};
@@ -29,7 +29,7 @@ const TIME: Duration = Duration::from_millis(1200);
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// The costs, and how they were found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Calibration {
     /// What the model is given.
     pub(crate) costs: Costs,
@@ -91,7 +91,11 @@ pub(crate) fn scenario(
     time: (Duration, Duration),
     seed: u32,
 ) -> Result<Scenario, Failure> {
-    let names: Vec<_> = workload.classes.iter().map(|class| class.name.as_str()).collect();
+    let names: Vec<_> = workload
+        .classes
+        .iter()
+        .map(|class| class.name.as_str())
+        .collect();
     let placement = placement(topology, cores, &names).map_err(Failure::usage)?;
     let ceiling = |name: &&str| {
         let found = ceilings.iter().find(|(class, _)| class == name);
@@ -129,7 +133,9 @@ fn real_run(knob: fit::Knob, cores: usize, out: &Path) -> Result<Run, Failure> {
         warmup: WARM_UP,
         out,
     };
-    one::run(&order, |peers| place(knob.layout(), cores, &workload, peers))
+    one::run(&order, |peers| {
+        place(knob.layout(), cores, &workload, peers)
+    })
 }
 
 fn workload(knob: fit::Knob) -> Result<Workload, Failure> {
@@ -149,4 +155,3 @@ fn model_run(
     let scenario = scenario(&workload, &topology.text, cores, &[], costs, time, 0)?;
     Ok(super::model::run::simulate(&scenario))
 }
-

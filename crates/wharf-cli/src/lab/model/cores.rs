@@ -27,7 +27,7 @@ pub(super) trait Program {
 }
 
 /// What the operating system and the machine cost, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct OsCosts {
     /// CPU time from one thread to another on one core.
     pub(crate) switch: u64,

@@ -1,13 +1,13 @@
 //! What a simulated run is given.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wharf::model::LaneRule;
 
 pub(crate) use super::cores::OsCosts;
 use crate::lab::workload::Class;
 
 /// Nanoseconds of CPU time that pieces of the work take, besides the handlers'.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Costs {
     /// The operating system's.
     pub(crate) os: OsCosts,

@@ -1,0 +1,324 @@
+//! `wharf lab --simulate`: answers for a machine that this one is not, once the model has been shown
+//! to agree with this one.
+
+use std::fs::File;
+use std::hash::Hasher as _;
+use std::io::{BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::agreement::{self, Agreement, Effort};
+use super::calibrate::{Calibration, calibrate, scenario};
+use super::layout::{Layout, alone, place};
+use super::model::input::{Costs, FarEnd};
+use super::model::run::{Outcome, simulate};
+use super::workload::{Class, Load, Rank, Workload};
+use crate::exit::{Exit, Failure};
+use crate::out;
+
+/// Simulated time that is measured, and before it.
+const TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Frames on their way where a ceiling is looked for.
+const CEILING_DEPTH: u32 = 1;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// The load.
+    pub(crate) workload: Workload,
+    /// Compared.
+    pub(crate) layouts: Vec<Layout>,
+    /// Cores of the machine that is asked about.
+    pub(crate) cores: usize,
+    /// Workers of the high class's port or pool.
+    pub(crate) workers: usize,
+    /// Cores of this machine.
+    pub(crate) here: usize,
+    /// Where the agreement is kept, and the files of the runs.
+    pub(crate) out: PathBuf,
+    /// Look for the agreement anew, with this effort.
+    pub(crate) anew: Option<Effort>,
+}
+
+/// What is kept between two questions: the agreement belongs to one machine and one build.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    key: String,
+    calibration: Calibration,
+    agreement: Agreement,
+}
+
+/// Answers, or refuses with the table of the agreement.
+///
+/// # Errors
+/// What could not be run, read or written.
+pub(crate) fn answer(question: &Question) -> Result<Exit, Failure> {
+    std::fs::create_dir_all(&question.out)
+        .map_err(|error| Failure::usage(format!("--out {}: {error}", question.out.display())))?;
+    let kept = kept(question)?;
+    for line in kept.agreement.table() {
+        out::line(line)?;
+    }
+    if !kept.agreement.holds() {
+        return Err(Failure::fault(format!(
+            "the model does not agree with this machine, so it does not answer for {} cores. On a \
+             quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 5",
+            question.cores
+        )));
+    }
+    out::line("")?;
+    for (variant, workload) in question.workload.each_variant() {
+        let mut factors = vec![1];
+        if question.workers > 1 {
+            factors.push(question.workers);
+        }
+        for factor in factors {
+            one_load(
+                question,
+                &variant,
+                &workload,
+                factor,
+                kept.calibration.costs,
+            )?;
+        }
+    }
+    out::line(kept.agreement.bound())?;
+    Ok(Exit::Done)
+}
+
+/// One table: every layout at the workload's rates times `factor`.
+fn one_load(
+    question: &Question,
+    variant: &str,
+    workload: &Workload,
+    factor: usize,
+    costs: Costs,
+) -> Result<(), Failure> {
+    let costs = Costs {
+        os: super::model::input::OsCosts {
+            slice: super::model::input::OsCosts::slice_of(question.cores),
+            ..costs.os
+        },
+        ..costs
+    };
+    let ceilings = ceilings(question, workload, costs)?;
+    let workload = times(workload, factor);
+    let name = if variant.is_empty() {
+        String::new()
+    } else {
+        format!("/{variant}")
+    };
+    out::line(format!(
+        "{}{name} on {} cores, {} workers for the high class, rates of the workload times {factor}, \
+         peers on another machine:",
+        workload.name, question.cores, question.workers
+    ))?;
+    out::line(format!(
+        "  {:18} {:14} {:>10} {:>9} {:>9} {:>9} {:>9} {:>6} {:>9}",
+        "layout",
+        "class",
+        "frames/s",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "alone p99",
+        "cores",
+        "threads"
+    ))?;
+    for layout in &question.layouts {
+        let run = |workload: &Workload| -> Result<(Outcome, u64), Failure> {
+            let topology = place(*layout, question.workers, workload, &[]);
+            let mut scenario = scenario(
+                workload,
+                &topology.text,
+                question.cores,
+                &ceilings,
+                costs,
+                TIME,
+                1,
+            )?;
+            scenario.far_end = FarEnd::Apart;
+            Ok((simulate(&scenario), topology.workers))
+        };
+        let (full, threads) = run(&workload)?;
+        let (off, _) = run(&workload.low_off())?;
+        let rows = workload
+            .classes
+            .iter()
+            .zip(full.classes.iter().zip(&off.classes));
+        for (class, (got, got_alone)) in rows.filter(|(class, _)| class.load != Load::Silent) {
+            let us = |latency: &super::result::Latencies, at: f64| {
+                format!(
+                    "{:.0}",
+                    Duration::from_nanos(latency.value_at_quantile(at)).as_secs_f64() * 1e6
+                )
+            };
+            let high = class.class == Rank::High;
+            out::line(format!(
+                "  {:18} {:14} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>6.2} {:>9}",
+                layout.name(),
+                class.name,
+                got.frames_per_s,
+                us(&got.latency, 0.5),
+                us(&got.latency, 0.99),
+                us(&got.latency, 0.999),
+                if high {
+                    us(&got_alone.latency, 0.99)
+                } else {
+                    String::new()
+                },
+                full.cpu,
+                threads
+            ))?;
+        }
+    }
+    out::line("")
+}
+
+/// The one-core ceilings that the workload asks for, by the model.
+fn ceilings(
+    question: &Question,
+    workload: &Workload,
+    costs: Costs,
+) -> Result<Vec<(String, f64)>, Failure> {
+    let asks = |class: &&Class| matches!(class.load, Load::ShareOfCeiling { .. });
+    let mut ceilings = Vec::new();
+    for (at, class) in workload
+        .classes
+        .iter()
+        .enumerate()
+        .filter(|(_, class)| asks(class))
+    {
+        let mut only = workload.clone();
+        for other in &mut only.classes {
+            other.load = Load::Silent;
+        }
+        only.classes[at].load = Load::Saturate {
+            depth: CEILING_DEPTH,
+        };
+        let topology = alone(&class.name, &only, &[]);
+        let mut scenario = scenario(
+            &only,
+            &topology.text,
+            question.cores.max(2),
+            &[],
+            costs,
+            TIME,
+            1,
+        )?;
+        scenario.far_end = FarEnd::Apart;
+        let outcome = simulate(&scenario);
+        ceilings.push((class.name.clone(), outcome.classes[at].frames_per_s));
+    }
+    Ok(ceilings)
+}
+
+/// The workload with its schedules so many times as fast; closed loops stay what they are.
+fn times(workload: &Workload, factor: usize) -> Workload {
+    let mut faster = workload.clone();
+    let whole = u32::try_from(factor).unwrap_or(1);
+    let by = f64::from(whole);
+    for class in &mut faster.classes {
+        match &mut class.load {
+            Load::Rate { per_s, .. } => *per_s *= by,
+            Load::ShareOfCeiling { share, .. } => *share *= by,
+            Load::Bursts { frames, .. } => *frames = frames.saturating_mul(whole),
+            Load::Saturate { .. } | Load::Silent => {}
+        }
+    }
+    faster
+}
+
+/// The agreement of this machine and build: kept from before, or found now.
+fn kept(question: &Question) -> Result<Kept, Failure> {
+    let file = question.out.join("agreement.json");
+    let key = key(question.here)?;
+    if question.anew.is_none()
+        && let Some(kept) = read(&file).filter(|kept| kept.key == key)
+    {
+        out::line(format!(
+            "agreement of this machine and build, kept in {}:",
+            file.display()
+        ))?;
+        return Ok(kept);
+    }
+    let effort = question.anew.clone().unwrap_or_default();
+    out::note("no agreement is kept for this machine and build: real runs come first");
+    let calibration = calibrate(question.here, &question.out, |what| {
+        out::note(format_args!("calibrating: {what}"));
+        Ok(())
+    })?;
+    for fit in &calibration.fits {
+        out::note(format_args!(
+            "  {}: real {:.0} ns, model {:.0} ns",
+            fit.what, fit.real, fit.model
+        ));
+    }
+    let agreement = agreement::agreement(
+        &calibration,
+        &effort,
+        question.here,
+        &question.out,
+        |workload, step| {
+            out::note(format_args!(
+                "agreement: {workload} {} {}, {} of {}",
+                step.variant, step.what, step.number, step.of
+            ));
+            Ok(())
+        },
+    )?;
+    let kept = Kept {
+        key,
+        calibration,
+        agreement,
+    };
+    let unwritten = |error: std::io::Error| {
+        Failure::machine(format!("could not write {}: {error}", file.display()))
+    };
+    let text = serde_json::to_string_pretty(&kept).map_err(|error| unwritten(error.into()))?;
+    std::fs::write(&file, text).map_err(unwritten)?;
+    out::line(format!(
+        "agreement of this machine and build, now in {}:",
+        file.display()
+    ))?;
+    Ok(kept)
+}
+
+/// What was kept; nothing if it is missing or of another version.
+fn read(file: &Path) -> Option<Kept> {
+    serde_json::from_reader(BufReader::new(File::open(file).ok()?)).ok()
+}
+
+/// Names this machine and this build: an agreement says nothing of another.
+fn key(cores: usize) -> Result<String, Failure> {
+    let program = std::env::current_exe().and_then(File::open);
+    let mut program = program
+        .map_err(|error| Failure::machine(format!("could not read this program: {error}")))?;
+    let mut hasher = std::hash::DefaultHasher::new();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        match program.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => hasher.write(&block[..count]),
+            Err(error) => {
+                return Err(Failure::machine(format!(
+                    "could not read this program: {error}"
+                )));
+            }
+        }
+    }
+    // Where the system says which it is; elsewhere the build and the cores must do.
+    let kernel = std::fs::read_to_string("/proc/version").unwrap_or_default();
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpus
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .unwrap_or_default();
+    Ok(format!(
+        "{:016x} {cores} cores, {cpu}, {}",
+        hasher.finish(),
+        kernel.trim()
+    ))
+}
