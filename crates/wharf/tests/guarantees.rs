@@ -10,6 +10,8 @@ mod support;
 mod any_worker;
 #[path = "guarantees/bounds.rs"]
 mod bounds;
+#[path = "guarantees/lanes.rs"]
+mod lanes;
 #[path = "guarantees/late.rs"]
 mod late;
 #[path = "guarantees/once.rs"]
@@ -22,6 +24,8 @@ mod refusals;
 mod sending;
 #[path = "guarantees/serial.rs"]
 mod serial;
+#[path = "guarantees/set_lane.rs"]
+mod set_lane;
 #[path = "guarantees/stopping.rs"]
 mod stopping;
 
@@ -76,6 +80,23 @@ mod queues_are_bounded {
     );
     matrix!(exclusive a_claimed_length_costs_nothing);
     matrix!(who_is_behind_is_known);
+}
+mod lane_cap_holds {
+    use crate::lanes::*;
+    use crate::set_lane::*;
+    use crate::support::crews;
+    crews!(cap, order, starve_after, workers_min);
+    crews!(a_freed_slot_is_taken, overflow_stays_in_the_kernel);
+    crews!(
+        set_lane_in_a_handler,
+        set_lane_while_queued,
+        set_lane_while_running
+    );
+    crews!(
+        set_lane_at_random,
+        an_unknown_lane_is_named,
+        any_worker_serves_any_lane
+    );
 }
 matrix!(close_joins_first);
 matrix!(exclusive shutdown_is_a_protocol, stop_from_a_handler, a_dropped_host_stops);

@@ -301,16 +301,22 @@ impl Judge {
         }
     }
 
+    /// Whether no lane holds anything now.
+    pub(crate) fn lanes_are_idle(&self, host: &Host) -> bool {
+        let stats = host.stats();
+        let mut crews = stats.ports.iter().chain(&stats.pools);
+        crews.all(|crew| {
+            let mut lanes = crew.lanes.iter();
+            lanes.all(|lane| (lane.queued, lane.running) == (0, 0))
+        })
+    }
+
     /// Everything is quiet: no lane holds anything, and as many workers are there as were asked
     /// for.
     pub(crate) fn check_crews(&self, host: &Host, sim: &Sim) {
-        let stats = host.stats();
-        for crew in stats.ports.iter().chain(&stats.pools) {
-            for lane in &crew.lanes {
-                if (lane.queued, lane.running) != (0, 0) {
-                    self.blame(format!("{}: everything is quiet but {lane:?}", crew.name));
-                }
-            }
+        if !self.lanes_are_idle(host) {
+            let stats = host.stats();
+            self.blame(format!("everything is quiet, but: {stats:?}"));
         }
         let crews = self.crews.lock().clone();
         // A handler may have stopped the host.

@@ -70,6 +70,13 @@ impl Run {
             return Ok(());
         }
         self.check_quiet();
+        // Links come and go all the time; what is lost in a lane stays there.
+        for _ in 0..1000 {
+            if self.judge.lanes_are_idle(&self.host) {
+                break;
+            }
+            self.sim.step();
+        }
         self.judge.check_crews(&self.host, &self.sim);
         self.verdict()?;
         self.check_newcomers()?;

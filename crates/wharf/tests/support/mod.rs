@@ -16,6 +16,7 @@
 
 mod act;
 mod counters;
+mod crew;
 mod hold;
 mod layout;
 mod peer;
@@ -29,6 +30,7 @@ mod world;
 
 pub(crate) use act::{Act, Ledger, Log};
 pub(crate) use counters::{check_client, check_server, check_stopped};
+pub(crate) use crew::{Crew, Kind, crews};
 pub(crate) use hold::Hold;
 pub(crate) use layout::{At, Layout, Place, Ports, Role};
 pub(crate) use peer::{End, Listener, Peer};
@@ -36,7 +38,7 @@ pub(crate) use process::{Open, open_now};
 pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets, with_access};
 #[cfg(feature = "sim")]
 pub(crate) use run::{in_sim, seeds};
-pub(crate) use serve::{finish, serve, small_queue, small_socket};
+pub(crate) use serve::{finish, patient, serve, small_queue, small_socket};
 pub(crate) use world::World;
 
 /// One frame of the default framing: a little-endian u16 length that counts itself, the payload.

@@ -6,8 +6,8 @@ use wharf::{Host, Network, SendQueueLimits, ServerBuilder, SocketOptions, Timeou
 
 use super::{Act, At, Layout, World, check_stopped};
 
-/// A started host with a server named "game" in this layout. No deadline closes a session unless
-/// the options set one: a simulated peer may say nothing for minutes.
+/// A started host with a server named "game" in this layout, [`patient`] unless the options say
+/// otherwise.
 pub(crate) fn serve<S: Send>(
     w: &World,
     layout: Layout,
@@ -16,17 +16,21 @@ pub(crate) fn serve<S: Send>(
 ) -> (Host, Network<Act<S>>) {
     let mut host = w.host();
     let port = layout.ports().main(&mut host);
-    let timeouts = Timeouts {
-        handshake: None,
-        idle: None,
-        write_stall: None,
-        linger: Duration::from_secs(2),
-    };
-    let server = host.server("game", handler).at(&port).timeouts(timeouts);
+    let server = host.server("game", handler).at(&port).timeouts(patient());
     let server = options(server);
     let net = server.listen(w.any_addr()).unwrap();
     host.start().unwrap();
     (host, net)
+}
+
+/// No deadline closes a session: a simulated peer may say nothing for minutes.
+pub(crate) fn patient() -> Timeouts {
+    Timeouts {
+        handshake: None,
+        idle: None,
+        write_stall: None,
+        linger: Duration::from_secs(2),
+    }
 }
 
 /// Stops the host in good order and adds its counters up.

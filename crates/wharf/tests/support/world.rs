@@ -99,6 +99,14 @@ impl World {
         }
     }
 
+    /// No faults from now on: for bodies that tell the order in which sessions become ready.
+    pub(crate) fn be_exact(&self) {
+        #[cfg(feature = "sim")]
+        if let Some(sim) = self.sim() {
+            sim.set_faults(wharf::sim::Faults::none());
+        }
+    }
+
     /// A number from the seed; on sockets from nowhere in particular.
     pub(crate) fn below(&self, end: usize) -> usize {
         self.0.random.borrow_mut().usize(0..end)
