@@ -20,6 +20,8 @@ mod once;
 mod panics;
 #[path = "guarantees/refusals.rs"]
 mod refusals;
+#[path = "guarantees/resize.rs"]
+mod resize;
 #[path = "guarantees/sending.rs"]
 mod sending;
 #[path = "guarantees/serial.rs"]
@@ -97,6 +99,13 @@ mod lane_cap_holds {
         an_unknown_lane_is_named,
         any_worker_serves_any_lane
     );
+}
+mod resizes {
+    use crate::resize::*;
+    use crate::support::crews;
+    crews!(exclusive up_and_down_under_traffic, who_is_in_a_turn_leaves_after_it);
+    crews!(exclusive from_a_handler, storms, a_stop_among_changes_ends);
+    crews!(what_can_not_be_is_refused, a_promise_outlives_a_shrink);
 }
 matrix!(close_joins_first);
 matrix!(exclusive shutdown_is_a_protocol, stop_from_a_handler, a_dropped_host_stops);
