@@ -114,6 +114,22 @@ fn a_flush_takes_what_was_sent_before_it() {
     }
 }
 
+/// Another sends meanwhile and flushes nothing: what the one who flushes has sent leaves all the
+/// same.
+#[test]
+fn a_flush_finds_whom_another_is_about_to_list() {
+    check(3, || {
+        let (session, list) = (Session::new(Setup::default()), List::new());
+        let (other, others) = (Arc::clone(&session), Arc::clone(&list));
+        let caller = thread::spawn(move || assert!(other.hold(&others, &[1])));
+        assert!(session.hold(&list, &[2]));
+        session.flush_all(&list, true);
+        assert!(session.kernel.sent().contains(&2), "it stayed behind");
+        caller.join().unwrap();
+        session.settle();
+    });
+}
+
 /// A close finds frames held, or a flush that has just released them: they leave before the end.
 #[test]
 fn a_goodbye_leaves_nothing_held() {
