@@ -58,7 +58,7 @@ impl Crew {
         Place {
             port: self.port.clone(),
             pool: self.pool.clone(),
-            lane: Some(lane),
+            lane: lane.to_owned(),
         }
     }
 
