@@ -81,7 +81,7 @@ mod tests {
         let figure = Figure::of(&[1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 9.0]).unwrap();
         let (low, high) = figure.interval.unwrap();
         assert!(
-            low >= 0.9 && low < 1.0 && high > 1.0 && high < 2.0,
+            (0.9..1.0).contains(&low) && (1.0..2.0).contains(&high),
             "{figure:?}"
         );
         assert_eq!(figure.differs_from(1.0), Some(false));

@@ -10,7 +10,7 @@ use crate::lab::result::{ClassRun, Latencies, Phase, Run, ServerRun, latencies};
 use crate::lab::rounds::{Outcome, Plan};
 use crate::lab::workload::{Class, Rank, Workload};
 
-/// Shares of answers that a curve shows, as the odds that an answer is longer: ten a decade.
+/// Shares of answers that a curve shows, as the odds that an answer is longer.
 const CURVE_TO: f64 = 1e-5;
 
 /// One variant under every layout.
@@ -49,9 +49,10 @@ pub(super) fn variant(
         },
         comparisons,
         best: Vec::new(),
+        headline: String::new(),
         verdict: String::new(),
     };
-    (report.best, report.verdict) = verdict::verdict(plan, workload, &report);
+    (report.best, report.headline, report.verdict) = verdict::verdict(plan, workload, &report);
     report
 }
 
@@ -156,7 +157,8 @@ fn latency(runs: &[(u32, ClassRun)]) -> Option<LatencyReport> {
 /// Up to where a percentile is more than the luck of ten answers.
 fn curve(all: &Latencies) -> Vec<(f64, f64)> {
     let last = (10.0 / float(all.len()).max(1.0)).max(CURVE_TO);
-    let odds = (0..=50).map(|step| 10f64.powf(-f64::from(step) / 10.0));
+    // Twenty points a decade: a line without corners.
+    let odds = (0..=100).map(|step| 10f64.powf(-f64::from(step) / 20.0));
     odds.take_while(|odds| *odds >= last)
         .map(|odds| (1.0 - odds, quantile_us(all, 1.0 - odds)))
         .collect()

@@ -77,6 +77,8 @@ pub(crate) struct VariantReport {
     pub(crate) comparisons: Vec<Comparison>,
     /// The layouts that are best, or not told apart from the best.
     pub(crate) best: Vec<String>,
+    /// The first sentences of the verdict: who is best.
+    pub(crate) headline: String,
     /// One paragraph.
     pub(crate) verdict: String,
 }

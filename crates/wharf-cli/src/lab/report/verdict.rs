@@ -13,15 +13,16 @@ const CARRIED: f64 = 0.97;
 /// A layout, and its measure's median.
 type Ranked<'a> = (&'a LayoutReport, f64);
 
-/// The best layouts, and the paragraph.
+/// The best layouts, the first sentences, and the whole paragraph.
 pub(super) fn verdict(
     plan: &Plan,
     workload: &Workload,
     report: &VariantReport,
-) -> (Vec<String>, String) {
+) -> (Vec<String>, String, String) {
     let ranked = rank(plan, report);
     let Some(best) = ranked.first() else {
-        return (Vec::new(), "Nothing was measured.".into());
+        let nothing = "Nothing was measured.".to_owned();
+        return (Vec::new(), nothing.clone(), nothing);
     };
     let by_best = |layout: &str| {
         let found = report.comparisons.iter();
@@ -54,7 +55,7 @@ pub(super) fn verdict(
     said.retain(|sentence| !sentence.is_empty());
     let mut winners = vec![best.0.name.to_owned()];
     winners.extend(tied.iter().map(|&name| name.to_owned()));
-    (winners, said.join(" "))
+    (winners, said[0].clone(), said.join(" "))
 }
 
 /// Best first.

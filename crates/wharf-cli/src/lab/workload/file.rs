@@ -295,6 +295,87 @@ mod tests {
         );
     }
 
+    const LOAD: &str = "{ rate_per_s = 100 }";
+
+    /// What of the good file is replaced, by what, and what the error must say.
+    const WRONG: &[(&str, &str, &str)] = &[
+        ("role", "rolle", "w.toml:5:9: unknown field `rolle`"),
+        ("role", "rolle", "did you mean \"role\"?"),
+        ("\"server\"", "\"servre\"", "did you mean \"server\"?"),
+        ("\"high\"", "\"low\"", "nothing to protect"),
+        (
+            LOAD,
+            "{ rate_per_second = 1 }",
+            "did you mean \"rate_per_s\"?",
+        ),
+        (LOAD, "{ rate_per_s = 0 }", "rate_per_s = 0 is impossible"),
+        (LOAD, "{ rate_per_s = -5 }", "rate_per_s = -5 is impossible"),
+        (
+            LOAD,
+            "{ rate_per_s = nan }",
+            "rate_per_s = NaN is impossible",
+        ),
+        (LOAD, "{ rate_per_s = 1e12 }", "is impossible"),
+        (
+            LOAD,
+            "{ share_of_ceiling = 0.0 }",
+            "share_of_ceiling = 0 is impossible",
+        ),
+        (LOAD, "{ saturate = true, depth = 0 }", "depth = 0"),
+        (
+            LOAD,
+            "{ saturate = true, arrivals = \"even\" }",
+            "arrivals does not go with saturate",
+        ),
+        (
+            LOAD,
+            "{ saturate = true }\nreplies = false",
+            "needs replies",
+        ),
+        (
+            LOAD,
+            "{ bursts = { every_ms = 0, frames = 3 } }",
+            "every_ms = 0",
+        ),
+        (
+            LOAD,
+            "{ bursts = { every_ms = 5, frames = 0 } }",
+            "is impossible",
+        ),
+        (
+            LOAD,
+            "{ silent = true, saturate = true }",
+            "saturate and silent",
+        ),
+        (LOAD, "{ }", "it says none"),
+        (LOAD, "{ silent = true }\nsessions = 0", "sessions = 0"),
+        (
+            LOAD,
+            "{ silent = true }\nframe_bytes = 4",
+            "frame_bytes = 4",
+        ),
+        (
+            LOAD,
+            "{ silent = true }\nhandler = { kind = \"spin\" }",
+            "say us = N",
+        ),
+        (
+            LOAD,
+            "{ silent = true }\nhandler = { kind = \"spin\", us = { min_us = 9, max_us = 5 } }",
+            "above max_us",
+        ),
+        (
+            LOAD,
+            "{ silent = true }\nhandler = { kind = \"spin\", us = -1 }",
+            "us = -1",
+        ),
+        (
+            LOAD,
+            "{ silent = true }\n[[variants]]\nname = \"v\"\nclasses = { gaem = {} }",
+            "did you mean \"game\"?",
+        ),
+    ];
+
     #[test]
     fn what_is_wrong_is_named() {
         let with = |from: &str, to: &str| {
@@ -302,84 +383,7 @@ mod tests {
             assert_ne!(text, GOOD, "{from}");
             parse(&text, "w.toml").expect_err(to)
         };
-        let load = "{ rate_per_s = 100 }";
-        for (from, to, named) in [
-            ("role", "rolle", "w.toml:5:9: unknown field `rolle`"),
-            ("role", "rolle", "did you mean \"role\"?"),
-            ("\"server\"", "\"servre\"", "did you mean \"server\"?"),
-            ("\"high\"", "\"low\"", "nothing to protect"),
-            (
-                load,
-                "{ rate_per_second = 1 }",
-                "did you mean \"rate_per_s\"?",
-            ),
-            (load, "{ rate_per_s = 0 }", "rate_per_s = 0 is impossible"),
-            (load, "{ rate_per_s = -5 }", "rate_per_s = -5 is impossible"),
-            (
-                load,
-                "{ rate_per_s = nan }",
-                "rate_per_s = NaN is impossible",
-            ),
-            (load, "{ rate_per_s = 1e12 }", "is impossible"),
-            (
-                load,
-                "{ share_of_ceiling = 0.0 }",
-                "share_of_ceiling = 0 is impossible",
-            ),
-            (load, "{ saturate = true, depth = 0 }", "depth = 0"),
-            (
-                load,
-                "{ saturate = true, arrivals = \"even\" }",
-                "arrivals does not go with saturate",
-            ),
-            (
-                load,
-                "{ saturate = true }\nreplies = false",
-                "needs replies",
-            ),
-            (
-                load,
-                "{ bursts = { every_ms = 0, frames = 3 } }",
-                "every_ms = 0",
-            ),
-            (
-                load,
-                "{ bursts = { every_ms = 5, frames = 0 } }",
-                "is impossible",
-            ),
-            (
-                load,
-                "{ silent = true, saturate = true }",
-                "saturate and silent",
-            ),
-            (load, "{ }", "it says none"),
-            (load, "{ silent = true }\nsessions = 0", "sessions = 0"),
-            (
-                load,
-                "{ silent = true }\nframe_bytes = 4",
-                "frame_bytes = 4",
-            ),
-            (
-                load,
-                "{ silent = true }\nhandler = { kind = \"spin\" }",
-                "say us = N",
-            ),
-            (
-                load,
-                "{ silent = true }\nhandler = { kind = \"spin\", us = { min_us = 9, max_us = 5 } }",
-                "above max_us",
-            ),
-            (
-                load,
-                "{ silent = true }\nhandler = { kind = \"spin\", us = -1 }",
-                "us = -1",
-            ),
-            (
-                load,
-                "{ silent = true }\n[[variants]]\nname = \"v\"\nclasses = { gaem = {} }",
-                "did you mean \"game\"?",
-            ),
-        ] {
+        for &(from, to, named) in WRONG {
             let error = with(from, to);
             assert!(error.contains("w.toml"), "{error}");
             assert!(error.contains(named), "{to}: {error}");

@@ -92,10 +92,12 @@ fn section(out: &mut String, report: &Report, variant: &VariantReport) {
     } else {
         ""
     };
+    let rest = variant.verdict.strip_prefix(&variant.headline);
     let _ = writeln!(
         out,
-        "<div class=\"verdict{fault}\"><p>{}</p></div>",
-        escape(&variant.verdict)
+        "<div class=\"verdict{fault}\"><p><b>{}</b>{}</p></div>",
+        escape(&variant.headline),
+        escape(rest.unwrap_or_default())
     );
     tiles(out, report, variant);
     let high = report.workload.high().map(|class| &class.name);
@@ -106,7 +108,7 @@ fn section(out: &mut String, report: &Report, variant: &VariantReport) {
                 out,
                 &format!("Throughput ceiling of {shown}"),
                 "Saturating, closed loop: frames a second that come back. Median of the rounds, with its 95 % bootstrap interval.",
-                &charts::throughput(variant, name),
+                &charts::throughput(variant, name, true),
             );
         } else {
             figure(
@@ -129,7 +131,7 @@ fn section(out: &mut String, report: &Report, variant: &VariantReport) {
             out,
             &format!("What {} gets done", escape(name)),
             "A low class that always has work: what protecting the high class costs it.",
-            &charts::throughput(variant, name),
+            &charts::throughput(variant, name, false),
         );
     }
     figure(
@@ -181,6 +183,7 @@ fn tiles(out: &mut String, report: &Report, variant: &VariantReport) {
         .find(|class| class.class == Rank::High);
     let mut tiles = Vec::new();
     let with = match variant.best.len() {
+        _ if report.rounds < 3 => "first here, of too few rounds to tell".to_owned(),
         1 => "best layout here".to_owned(),
         more => format!(
             "best here, not told apart from {} {}",
