@@ -283,6 +283,8 @@ fn network(text: &mut String, class: &Class, place: &Place, peers: &[(String, So
 
 #[cfg(test)]
 mod tests {
+    use wharf::Topology;
+
     use super::*;
 
     #[test]
@@ -291,24 +293,14 @@ mod tests {
         for layout in Layout::ALL {
             assert_eq!(Layout::named(layout.name()), Ok(layout));
             let topology = place(layout, 4, &workload, &[]);
-            let table: toml::Table = topology.text.parse().unwrap();
-            let networks = table["network"].as_table().unwrap();
-            assert_eq!(networks.len(), workload.classes.len(), "{layout:?}");
-            for (name, network) in networks {
-                let port = network["port"].as_str().unwrap();
-                assert!(table["port"].get(port).is_some(), "{name} on {port}");
-                if let Some(pool) = network.get("pool") {
-                    assert!(table["pool"].get(pool.as_str().unwrap()).is_some());
-                }
-            }
-            let workers = |kind: &str| -> i64 {
-                let sections = table.get(kind).and_then(|kind| kind.as_table());
-                let all = sections.into_iter().flatten();
-                all.map(|(_, section)| section["workers"].as_integer().unwrap())
-                    .sum()
-            };
-            let total = u64::try_from(workers("port") + workers("pool")).unwrap();
-            assert_eq!(topology.workers, total, "{layout:?}");
+            let parsed = Topology::parse(&topology.text, layout.name()).unwrap();
+            let names: Vec<_> = parsed.networks.iter().map(|plan| &plan.name).collect();
+            let classes: Vec<_> = workload.classes.iter().map(|class| &class.name).collect();
+            assert_eq!(names, classes, "{layout:?}");
+            let ports = parsed.ports.iter().map(|port| port.threads.workers_on(4));
+            let pools = parsed.pools.iter().map(|pool| pool.threads.workers_on(4));
+            let total: usize = ports.chain(pools).sum();
+            assert_eq!(topology.workers, total as u64, "{layout:?}");
             assert!(topology.low_cap >= 1 && topology.lines() > 8);
         }
         let of = |layout| {
@@ -319,6 +311,23 @@ mod tests {
         assert_eq!(of(Layout::Shared), (4, 4));
         assert_eq!(of(Layout::PortPerNetwork), (6, 2));
         assert_eq!(of(Layout::SelectiveSplit), (4, 1));
+    }
+
+    #[test]
+    fn every_sample_is_placed_on_any_number_of_cores() {
+        for name in Workload::sample_names() {
+            let workload = Workload::find(name).unwrap();
+            for (layout, cores) in Layout::ALL
+                .into_iter()
+                .zip([1, 2, 3, 64].into_iter().cycle())
+            {
+                let topology = place(layout, cores, &workload, &[]);
+                let what = format!("{name}, {}, {cores} cores", layout.name());
+                Topology::parse(&topology.text, &what).unwrap();
+            }
+            let class = &workload.classes[0].name;
+            Topology::parse(alone(class, &workload, &[]).text, name).unwrap();
+        }
     }
 
     #[test]

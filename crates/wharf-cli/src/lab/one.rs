@@ -33,7 +33,7 @@ pub(crate) struct Order<'a> {
     pub(crate) round: u32,
     /// Name or file, for the server process.
     pub(crate) workload_arg: &'a str,
-    /// The variant's name, and the workload as it has it.
+    /// The variant's name, and the workload as it and the phase have it.
     pub(crate) variant: &'a str,
     /// See there.
     pub(crate) workload: &'a Workload,
@@ -101,12 +101,8 @@ fn part(class: &Class, order: &Order<'_>) -> Part {
 }
 
 fn drive(class: &Class, phase: Phase, ceiling: f64) -> Drive {
-    match (phase, class.class) {
-        (Phase::LowOff, Rank::Low) => return Drive::Silent,
-        (Phase::Ceiling, Rank::High) => {
-            return Drive::Closed(ceiling_depth(class.sessions));
-        }
-        _ => {}
+    if phase == Phase::Ceiling && class.class == Rank::High {
+        return Drive::Closed(ceiling_depth(class.sessions));
     }
     match class.load {
         Load::Saturate { depth } => Drive::Closed(depth),

@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use super::layout::{Layout, TopologyText, alone, place};
 use super::one::{self, Order};
-use super::result::{Phase, Run};
+use super::result::{Faults, Phase, Run};
 use super::workload::{Class, Load, Workload};
 use crate::exit::Failure;
 
-/// Longest look for a ceiling.
-const CEILING_TIME: Duration = Duration::from_secs(3);
+/// Looks for a ceiling: what disturbs one makes it lower, never higher, so the best counts.
+const CEILING_LOOKS: u32 = 3;
+/// Longest of them.
+const CEILING_TIME: Duration = Duration::from_secs(2);
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -130,6 +132,8 @@ impl Plan {
                         round,
                         phase: Some(phase),
                     })?;
+                    let alone = (phase == Phase::LowOff).then(|| workload.low_off());
+                    let workload = alone.as_ref().unwrap_or(workload);
                     let of_variant = ceilings.iter().filter(|ceiling| ceiling.0 == *variant);
                     let of_variant: Vec<_> = of_variant
                         .map(|(_, class, per_s)| (class.clone(), *per_s))
@@ -216,17 +220,22 @@ impl Plan {
             time: self.time.min(CEILING_TIME),
             ..self.order_of("alone", variant, &only)
         };
-        let run = one::run(&order, |peers| alone(&class.name, &only, peers))?;
-        let per_s = run
-            .class(&class.name)
-            .map_or(0.0, |class| class.frames_per_s);
-        if per_s > 0.0 && !run.faults().any() {
-            return Ok(per_s);
+        let mut best = 0.0;
+        let mut faults = Faults::default();
+        for _ in 0..CEILING_LOOKS {
+            let run = one::run(&order, |peers| alone(&class.name, &only, peers))?;
+            let per_s = run
+                .class(&class.name)
+                .map_or(0.0, |class| class.frames_per_s);
+            best = f64::max(best, per_s);
+            faults.add(&run.faults());
+        }
+        if best > 0.0 && !faults.any() {
+            return Ok(best);
         }
         Err(Failure::fault(format!(
-            "class {}: its one-core ceiling could not be measured: {per_s} frames/s, {:?}",
-            class.name,
-            run.faults()
+            "class {}: its one-core ceiling could not be measured: {best} frames/s, {faults:?}",
+            class.name
         )))
     }
 }

@@ -334,15 +334,4 @@ impl Workload {
     pub(crate) fn low(&self) -> impl Iterator<Item = &Class> {
         self.classes.iter().filter(|class| class.class == Rank::Low)
     }
-
-    /// Whether the one-core ceiling must be known before this can run.
-    pub(crate) fn needs_ceiling(&self) -> bool {
-        let of_ceiling = |load: &Load| matches!(load, Load::ShareOfCeiling { .. });
-        let in_variant = |variant: &Variant| {
-            let loads = variant.changes.iter().filter_map(|(_, c)| c.load.as_ref());
-            loads.into_iter().any(of_ceiling)
-        };
-        self.classes.iter().any(|class| of_ceiling(&class.load))
-            || self.variants.iter().any(in_variant)
-    }
 }

@@ -198,11 +198,6 @@ impl Driver {
             session + 1
         ))
     }
-
-    /// Sessions of all classes.
-    pub(crate) fn sessions(&self) -> usize {
-        self.conns.len()
-    }
 }
 
 fn dial(server: Option<&SocketAddr>) -> std::io::Result<TcpStream> {

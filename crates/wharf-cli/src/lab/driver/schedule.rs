@@ -2,9 +2,6 @@
 
 use crate::lab::workload::Arrivals;
 
-/// Nanoseconds in a second.
-pub(super) const SECOND: u64 = 1_000_000_000;
-
 /// How the frames of one class are spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Spread {
@@ -138,6 +135,8 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
 
     fn take(schedule: &mut Schedule, until: u64) -> Vec<Due> {
         let mut all = Vec::new();

@@ -239,12 +239,12 @@ fn price(ranked: &[Ranked<'_>]) -> String {
         return String::new();
     };
     let least = if least.name == best.name {
-        ", the least of all".into()
+        "; no layout takes less CPU".into()
     } else {
-        format!("; the least is {:.1} µs, under {}", cpu(least), least.name)
+        format!("; {} takes least CPU, {:.1} µs", least.name, cpu(least))
     };
     let off = if best.cpu_us_per_frame_low_off.is_some() {
-        " (low class off)"
+        " with the low class off"
     } else {
         ""
     };
