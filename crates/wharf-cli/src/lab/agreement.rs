@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::calibrate::{Calibration, scenario};
 use super::layout::{Layout, place};
 use super::model::run::simulate;
+use super::others::Others;
 use super::result::{Latencies, Phase, Run, latencies};
 use super::rounds::{Outcome, Plan, Step};
 use super::workload::{Rank, Workload};
@@ -17,6 +18,8 @@ use crate::exit::Failure;
 const LATENCY_OFF: f64 = 0.25;
 /// Furthest that the throughput may be off.
 const THROUGHPUT_OFF: f64 = 0.10;
+/// Cores that other processes may use on a machine that is called quiet.
+const QUIET: f64 = 0.1;
 /// Workloads that may disagree.
 const MAY_DISAGREE: usize = 1;
 
@@ -87,6 +90,8 @@ pub(crate) struct Cell {
     pub(crate) p50_us: Pair,
     /// Microseconds.
     pub(crate) p99_us: Pair,
+    /// From due to sent, in microseconds: how far behind the driver was.
+    pub(crate) late_p99_us: Pair,
 }
 
 impl Cell {
@@ -105,6 +110,8 @@ pub(crate) struct OfWorkload {
     pub(crate) workload: String,
     /// Whether every cell agrees.
     pub(crate) agrees: bool,
+    /// Cores that other processes kept busy during the real runs, where the system says.
+    pub(crate) others: Option<f64>,
     /// Every class with traffic, every layout, every variant.
     pub(crate) cells: Vec<Cell>,
 }
@@ -116,6 +123,28 @@ pub(crate) struct Agreement {
     pub(crate) effort: Effort,
     /// In the order of the samples.
     pub(crate) workloads: Vec<OfWorkload>,
+}
+
+impl OfWorkload {
+    fn verdict(&self) -> String {
+        let agree = self.cells.iter().filter(|cell| cell.agrees()).count();
+        let verb = if self.agrees {
+            "agrees"
+        } else {
+            "does not agree"
+        };
+        let others = self.others.map_or(String::new(), |others| {
+            format!("; other processes used {others:.2} cores")
+        });
+        format!(
+            "  {}: {verb}, {agree} of {} rows within {:.0} % of latency and {:.0} % of throughput\
+             {others}",
+            self.workload,
+            self.cells.len(),
+            LATENCY_OFF * 100.0,
+            THROUGHPUT_OFF * 100.0
+        )
+    }
 }
 
 impl Agreement {
@@ -151,10 +180,12 @@ pub(crate) fn agreement(
             cores,
             out: out.to_owned(),
         };
+        let others = Others::start();
         let outcome = plan.run(|at| step(name, at))?;
         let cells = cells(&plan, &outcome, calibration)?;
         workloads.push(OfWorkload {
             workload: name.to_owned(),
+            others: others.and_then(Others::cores),
             agrees: cells.iter().all(Cell::agrees),
             cells,
         });
@@ -178,8 +209,31 @@ struct Sum {
     name: String,
     traffic: bool,
     replies: bool,
-    real: (f64, Latencies),
-    model: (f64, Latencies),
+    real: Got,
+    model: Got,
+}
+
+/// Frames a second of all rounds, and their latencies.
+struct Got {
+    per_s: f64,
+    latency: Latencies,
+    late: Latencies,
+}
+
+impl Got {
+    fn nothing() -> Self {
+        Self {
+            per_s: 0.0,
+            latency: latencies(),
+            late: latencies(),
+        }
+    }
+
+    fn add(&mut self, per_s: f64, latency: &Latencies, late: &Latencies) -> Result<(), Failure> {
+        self.per_s += per_s;
+        let added = self.latency.add(latency).and_then(|()| self.late.add(late));
+        added.map_err(|error| Failure::fault(format!("latencies do not add up: {error}")))
+    }
 }
 
 fn cells(plan: &Plan, outcome: &Outcome, calibration: &Calibration) -> Result<Vec<Cell>, Failure> {
@@ -211,11 +265,12 @@ fn cells(plan: &Plan, outcome: &Outcome, calibration: &Calibration) -> Result<Ve
         phase: group.phase,
         class: sum.name.clone(),
         per_s: Pair {
-            real: sum.real.0 / rounds,
-            model: sum.model.0 / rounds,
+            real: sum.real.per_s / rounds,
+            model: sum.model.per_s / rounds,
         },
-        p50_us: quantile(sum, 0.5),
-        p99_us: quantile(sum, 0.99),
+        p50_us: quantile(sum, |got| &got.latency, 0.5),
+        p99_us: quantile(sum, |got| &got.latency, 0.99),
+        late_p99_us: quantile(sum, |got| &got.late, 0.99),
     };
     let with_traffic = groups.iter().flat_map(|group| {
         let classes = group.classes.iter().filter(|sum| sum.traffic);
@@ -224,7 +279,7 @@ fn cells(plan: &Plan, outcome: &Outcome, calibration: &Calibration) -> Result<Ve
     Ok(with_traffic.collect())
 }
 
-fn quantile(sum: &Sum, at: f64) -> Pair {
+fn quantile(sum: &Sum, of: fn(&Got) -> &Latencies, at: f64) -> Pair {
     let us = |latency: &Latencies| {
         if !sum.replies || latency.is_empty() {
             return 0.0;
@@ -232,8 +287,8 @@ fn quantile(sum: &Sum, at: f64) -> Pair {
         Duration::from_nanos(latency.value_at_quantile(at)).as_secs_f64() * 1e6
     };
     Pair {
-        real: us(&sum.real.1),
-        model: us(&sum.model.1),
+        real: us(of(&sum.real)),
+        model: us(of(&sum.model)),
     }
 }
 
@@ -278,22 +333,16 @@ fn add(
             traffic: class.load != super::workload::Load::Silent
                 && !(run.phase == Phase::LowOff && class.class == Rank::Low),
             replies: class.replies,
-            real: (0.0, latencies()),
-            model: (0.0, latencies()),
+            real: Got::nothing(),
+            model: Got::nothing(),
         };
         group.classes = workload.classes.iter().map(sum).collect();
     }
     let both = run.classes.iter().zip(&model.classes);
     for (sum, (real, model)) in group.classes.iter_mut().zip(both) {
-        sum.real.0 += real.frames_per_s;
-        sum.model.0 += model.frames_per_s;
-        for (into, from) in [
-            (&mut sum.real.1, &real.latency),
-            (&mut sum.model.1, &model.latency),
-        ] {
-            into.add(from)
-                .map_err(|error| Failure::fault(format!("latencies do not add up: {error}")))?;
-        }
+        sum.real.add(real.frames_per_s, &real.latency, &real.late)?;
+        sum.model
+            .add(model.frames_per_s, &model.latency, &model.late)?;
     }
     Ok(())
 }
@@ -332,21 +381,19 @@ impl Agreement {
                     if cell.agrees() { "" } else { "*" }
                 ));
             }
-            let agree = of.cells.iter().filter(|cell| cell.agrees()).count();
-            lines.push(format!(
-                "  {}: {} ({agree} of {} rows within {:.0} % of latency and {:.0} % of throughput)",
-                of.workload,
-                if of.agrees {
-                    "agrees"
-                } else {
-                    "does not agree"
-                },
-                of.cells.len(),
-                LATENCY_OFF * 100.0,
-                THROUGHPUT_OFF * 100.0
-            ));
+            lines.push(of.verdict());
         }
         lines
+    }
+
+    /// That this machine was not quiet, if it was not.
+    pub(crate) fn disturbed(&self) -> String {
+        let others = self.workloads.iter().filter_map(|of| of.others);
+        let most = others.fold(0.0, f64::max);
+        if most < QUIET {
+            return String::new();
+        }
+        format!(" Other processes kept up to {most:.1} cores busy during the real runs.")
     }
 
     /// How far the model was off, in one sentence.

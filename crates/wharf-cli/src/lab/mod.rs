@@ -8,6 +8,7 @@ pub(crate) mod layout;
 mod model;
 pub(crate) mod nearest;
 mod one;
+mod others;
 pub(crate) mod report;
 pub(crate) mod result;
 pub(crate) mod rounds;

@@ -14,12 +14,13 @@ use super::calibrate::{Calibration, calibrate, scenario};
 use super::layout::{Layout, alone, place};
 use super::model::input::{Costs, FarEnd};
 use super::model::run::{Outcome, simulate};
+use super::result::Latencies;
 use super::workload::{Class, Load, Rank, Workload};
 use crate::exit::{Exit, Failure};
 use crate::out;
 
 /// Simulated time that is measured, and before it.
-const TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Frames on their way where a ceiling is looked for.
 const CEILING_DEPTH: u32 = 1;
 
@@ -63,9 +64,10 @@ pub(crate) fn answer(question: &Question) -> Result<Exit, Failure> {
     }
     if !kept.agreement.holds() {
         return Err(Failure::fault(format!(
-            "the model does not agree with this machine, so it does not answer for {} cores. On a \
+            "the model does not agree with this machine, so it does not answer for {} cores.{} On a \
              quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 5",
-            question.cores
+            question.cores,
+            kept.agreement.disturbed()
         )));
     }
     out::line("")?;
@@ -96,85 +98,63 @@ fn one_load(
     factor: usize,
     costs: Costs,
 ) -> Result<(), Failure> {
-    let costs = Costs {
-        os: super::model::input::OsCosts {
-            slice: super::model::input::OsCosts::slice_of(question.cores),
-            ..costs.os
-        },
-        ..costs
-    };
+    let costs = costs.on(question.cores);
     let ceilings = ceilings(question, workload, costs)?;
     let workload = times(workload, factor);
-    let name = if variant.is_empty() {
-        String::new()
-    } else {
-        format!("/{variant}")
-    };
+    let name = if variant.is_empty() { "" } else { "/" };
     out::line(format!(
-        "{}{name} on {} cores, {} workers for the high class, rates of the workload times {factor}, \
-         peers on another machine:",
+        "{}{name}{variant} on {} cores, {} workers for the high class, rates of the workload times \
+         {factor}, peers on another machine:",
         workload.name, question.cores, question.workers
     ))?;
+    let [p50, p99, p999, alone] = ["p50 us", "p99 us", "p99.9 us", "alone p99"];
     out::line(format!(
-        "  {:18} {:14} {:>10} {:>9} {:>9} {:>9} {:>9} {:>6} {:>9}",
-        "layout",
-        "class",
-        "frames/s",
-        "p50 us",
-        "p99 us",
-        "p99.9 us",
-        "alone p99",
-        "cores",
-        "threads"
+        "  {:18} {:10} {:>10} {p50:>9} {p99:>9} {p999:>9} {alone:>9} {:>7} {:>6} {:>10}",
+        "layout", "class", "frames/s", "threads", "cores", "switches/s"
     ))?;
     for layout in &question.layouts {
-        let run = |workload: &Workload| -> Result<(Outcome, u64), Failure> {
-            let topology = place(*layout, question.workers, workload, &[]);
-            let mut scenario = scenario(
-                workload,
-                &topology.text,
-                question.cores,
-                &ceilings,
-                costs,
-                TIME,
-                1,
-            )?;
-            scenario.far_end = FarEnd::Apart;
-            Ok((simulate(&scenario), topology.workers))
-        };
-        let (full, threads) = run(&workload)?;
-        let (off, _) = run(&workload.low_off())?;
-        let rows = workload
-            .classes
-            .iter()
-            .zip(full.classes.iter().zip(&off.classes));
+        let (full, threads) = one_run(question, *layout, &workload, &ceilings, costs)?;
+        let (off, _) = one_run(question, *layout, &workload.low_off(), &ceilings, costs)?;
+        let got = full.classes.iter().zip(&off.classes);
+        let rows = workload.classes.iter().zip(got);
         for (class, (got, got_alone)) in rows.filter(|(class, _)| class.load != Load::Silent) {
-            let us = |latency: &super::result::Latencies, at: f64| {
-                format!(
-                    "{:.0}",
-                    Duration::from_nanos(latency.value_at_quantile(at)).as_secs_f64() * 1e6
-                )
+            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|at| us(&got.latency, at));
+            let alone = match class.class {
+                Rank::High => us(&got_alone.latency, 0.99),
+                Rank::Low => String::new(),
             };
-            let high = class.class == Rank::High;
             out::line(format!(
-                "  {:18} {:14} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>6.2} {:>9}",
+                "  {:18} {:10} {:>10.0} {p50:>9} {p99:>9} {p999:>9} {alone:>9} {threads:>7} {:>6.2} \
+                 {:>10.0}",
                 layout.name(),
                 class.name,
                 got.frames_per_s,
-                us(&got.latency, 0.5),
-                us(&got.latency, 0.99),
-                us(&got.latency, 0.999),
-                if high {
-                    us(&got_alone.latency, 0.99)
-                } else {
-                    String::new()
-                },
                 full.cpu,
-                threads
+                full.switches_per_s
             ))?;
         }
     }
     out::line("")
+}
+
+/// One layout, and how many threads it has.
+fn one_run(
+    question: &Question,
+    layout: Layout,
+    workload: &Workload,
+    ceilings: &[(String, f64)],
+    costs: Costs,
+) -> Result<(Outcome, u64), Failure> {
+    let topology = place(layout, question.workers, workload, &[]);
+    let cores = question.cores;
+    let mut scenario = scenario(workload, &topology.text, cores, ceilings, costs, TIME, 1)?;
+    scenario.far_end = FarEnd::Apart;
+    Ok((simulate(&scenario), topology.workers))
+}
+
+fn us(latency: &Latencies, at: f64) -> String {
+    let value = Duration::from_nanos(latency.value_at_quantile(at));
+    format!("{:.0}", value.as_secs_f64() * 1e6)
 }
 
 /// The one-core ceilings that the workload asks for, by the model.

@@ -358,7 +358,6 @@ mod tests {
         }
         assert!(calls.send > calls.recv_none, "{calls:?}");
         let os = os(2).unwrap();
-        eprintln!("{calls:?} {os:?}");
         assert!(
             (1..1_000_000).contains(&(os.switch + os.wake_near)),
             "{os:?}"

@@ -44,6 +44,12 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
+    /// The same on a machine with so many cores, whose scheduler slices time otherwise.
+    pub(crate) fn on(mut self, cores: usize) -> Self {
+        self.os.slice = OsCosts::slice_of(cores);
+        self
+    }
+
     /// Work that costs nothing but the handlers' time: for the results of queueing theory.
     #[cfg(test)]
     pub(super) const FREE: Self = Self {

@@ -35,7 +35,13 @@ struct Threads {
 enum Workers {
     Count(usize),
     /// The word "cores".
-    Cores(String),
+    Cores(CoresWord),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CoresWord {
+    Cores,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +78,7 @@ pub(crate) fn placement(text: &str, cores: usize, classes: &[&str]) -> Result<Pl
     };
     let count = |threads: &Threads| match threads.workers {
         Workers::Count(count) => count,
-        Workers::Cores(_) => cores,
+        Workers::Cores(CoresWord::Cores) => cores,
     };
     let spec = |(name, threads, pool): (&String, &Threads, bool)| QueueSpec {
         name: name.clone(),
