@@ -159,12 +159,13 @@ fn measure_os(cores: usize) -> Result<OsCosts, Failure> {
     let other = ids.get(1).copied();
     let same = round_trip(here)? / 2;
     // Of a switch there and back about a third is the wake itself, the rest the two schedules.
-    let (wake_near, switch) = (same / 3, same - same / 3);
+    let (wake_local, switch) = (same / 3, same - same / 3);
     let timer_late = timer_late();
     let mut costs = OsCosts {
         switch,
-        wake_near,
-        wake_far: wake_near,
+        wake_local,
+        wake_near: wake_local,
+        wake_far: wake_local,
         start_polling: 0,
         start_halted: 0,
         start_busy: 0,
@@ -359,7 +360,7 @@ mod tests {
         assert!(calls.send > calls.recv_none, "{calls:?}");
         let os = os(2).unwrap();
         assert!(
-            (1..1_000_000).contains(&(os.switch + os.wake_near)),
+            (1..1_000_000).contains(&(os.switch + os.wake_local)),
             "{os:?}"
         );
         assert!(

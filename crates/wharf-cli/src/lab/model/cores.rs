@@ -31,7 +31,9 @@ pub(super) trait Program {
 pub(crate) struct OsCosts {
     /// CPU time from one thread to another on one core.
     pub(crate) switch: u64,
-    /// The waker's CPU time if no other core must be interrupted.
+    /// The waker's CPU time if the other runs on its own core.
+    pub(crate) wake_local: u64,
+    /// The waker's CPU time if the other core is idle and polls.
     pub(crate) wake_near: u64,
     /// The waker's CPU time if a halted or busy core must be.
     pub(crate) wake_far: u64,
@@ -56,6 +58,7 @@ impl OsCosts {
     #[cfg(test)]
     pub(super) const FREE: Self = Self {
         switch: 0,
+        wake_local: 0,
         wake_near: 0,
         wake_far: 0,
         start_polling: 0,
@@ -117,7 +120,10 @@ struct Core {
     ticking: bool,
     busy: u64,
     switching: u64,
+    /// Something changed: it must choose again.
     look: bool,
+    /// Another core did it.
+    remote: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +173,7 @@ impl Machine {
             busy: 0,
             switching: 0,
             look: false,
+            remote: false,
         };
         Self {
             cores: (0..cores.max(1)).map(core).collect(),
@@ -337,9 +344,10 @@ impl Machine {
         if let Some(from) = from
             && let Some(waker) = self.cores[from].fair.current()
         {
-            // A core that polls sees the wake by itself; so does the waker's own.
-            let near = from == core || (idle && !halted);
-            self.threads[waker].debt += if near {
+            // A core that polls sees the wake by itself; any other must be interrupted.
+            self.threads[waker].debt += if from == core {
+                self.costs.wake_local
+            } else if idle && !halted {
                 self.costs.wake_near
             } else {
                 self.costs.wake_far
@@ -358,6 +366,7 @@ impl Machine {
         let (weight, lag) = (thread.weight, thread.lag);
         self.cores[core].fair.enter(id, weight, lag);
         self.cores[core].look = true;
+        self.cores[core].remote |= from.is_some_and(|from| from != core);
         if idle {
             let start = match (from, halted) {
                 (None, _) => 0,
@@ -404,13 +413,14 @@ impl Machine {
     fn settle(&mut self) {
         for core in 0..self.cores.len() {
             if std::mem::take(&mut self.cores[core].look) {
-                self.choose(core, false);
+                let remote = std::mem::take(&mut self.cores[core].remote);
+                self.choose(core, remote);
             }
         }
     }
 
     /// Puts the best thread on the core; with nobody here, one that waits elsewhere.
-    fn choose(&mut self, core: usize, local: bool) {
+    fn choose(&mut self, core: usize, remote: bool) {
         self.account(core);
         if self.is_idle(core) {
             self.pull(core);
@@ -419,9 +429,8 @@ impl Machine {
         if let Some(best) = fair.best()
             && fair.current() != Some(best)
         {
-            // Somebody else's wake has to interrupt the core; its own end of a turn does not.
-            let running = fair.current().is_some();
-            let start = if running && !local {
+            // Another core's wake has to interrupt this one; its own does not.
+            let start = if remote && fair.current().is_some() {
                 self.costs.start_busy
             } else {
                 0
@@ -501,7 +510,7 @@ impl Machine {
             }
         }
         if self.cores[core].fair.slice_over() {
-            self.choose(core, true);
+            self.choose(core, false);
         }
         self.arm_tick(core);
     }

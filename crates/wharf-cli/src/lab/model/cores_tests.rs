@@ -79,6 +79,7 @@ fn scripts() -> impl Strategy<Value = Vec<Vec<Step>>> {
 fn costs() -> impl Strategy<Value = OsCosts> {
     (0u64..5_000, 0u64..20_000, 0u64..50_000).prop_map(|(switch, wake, start)| OsCosts {
         switch,
+        wake_local: wake / 20,
         wake_near: wake / 10,
         wake_far: wake,
         start_polling: start / 10,

@@ -172,6 +172,7 @@ fn argument(topology: &str, seed: u64) -> Outcome {
     scenario.costs = Costs {
         os: OsCosts {
             switch: 1_500,
+            wake_local: 600,
             wake_near: 800,
             wake_far: 12_000,
             start_polling: 3_000,
