@@ -88,3 +88,35 @@ fn threads_of_a_lower_priority_hand_the_flush_to_the_port() {
         "the pool writes itself, at the turn's end"
     );
 }
+
+/// R5: the only worker of a pool is stuck in a job that has sent something. No sibling can take its
+/// list, so a port's worker does.
+#[test]
+fn what_a_stuck_job_has_sent_leaves_all_the_same() {
+    let sim = Sim::with_faults(7, Faults::none());
+    let mut host = Host::simulated(&sim);
+    let front = host.port("front").workers(1).build().unwrap();
+    let pool = host.pool("zones").workers(1).build().unwrap();
+    let players = host
+        .server("players", Quiet)
+        .port(&front)
+        .listen("10.0.0.1:1")
+        .unwrap();
+    let zone = pool.strand(players.clone());
+    host.start().unwrap();
+    let player = sim.connect(players.local_addr().unwrap());
+    sim.run_until(|| players.sessions().len() == 1).unwrap();
+    let began = sim.now();
+    zone.post(|players| {
+        players.sessions().broadcast(b"news").unwrap();
+        wharf::sim::hold(Duration::from_secs(1));
+    })
+    .unwrap();
+    let mut got = Vec::new();
+    sim.run_until(|| player.read(&mut got).is_ok()).unwrap();
+    assert!(
+        sim.now() - began < Duration::from_millis(500),
+        "it came while the job was stuck"
+    );
+    host.stop().unwrap();
+}

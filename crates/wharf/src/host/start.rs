@@ -66,6 +66,12 @@ fn begin(shared: &Shared) -> Result<(Vec<Arc<Crew>>, Networks)> {
                        port or pool if it only runs strands and jobs";
         return Err(Error::new(ErrorKind::Config, message));
     }
+    if let Some(port) = inner.ports.first() {
+        // A pool that runs strands alone has been given no port by a network.
+        for pool in &inner.pools {
+            pool.shared.core.guard_by(&port.shared.core);
+        }
+    }
     inner.stage = Stage::Starting(false);
     Ok((inner.crews(), inner.networks.clone()))
 }
