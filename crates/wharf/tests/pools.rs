@@ -125,6 +125,6 @@ fn what_a_stuck_job_has_sent_leaves_all_the_same() {
     let mut got = [0; 6];
     player.read_exact(&mut got).unwrap();
     assert_eq!(&got[2..], b"news");
-    drop(release);
+    drop((release, player));
     host.stop().unwrap();
 }
