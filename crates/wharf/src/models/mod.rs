@@ -22,6 +22,7 @@ mod connect_end;
 mod flush_right;
 mod flushing;
 mod kernel;
+mod lane_slot;
 mod mailbox;
 mod pause_guard;
 mod port;

@@ -1,9 +1,11 @@
 //! A port as its workers drive it, around the real [`RunQueue`]: `port/worker.rs` and the kernel's
 //! queue with its wake.
 
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex};
 
 use crate::sched::{LaneSpec, Picked, RunQueue};
+use crate::session::word::{self, Word};
 use crate::time::Time;
 
 /// What a harvest brings.
@@ -24,17 +26,16 @@ pub(super) enum Item {
     Stuck(usize),
     /// A turn that ends with something due.
     Twice(usize),
+    /// A turn of the session that changes lanes.
+    Mover,
     /// Port work.
     Work,
 }
 
-impl Item {
-    fn lane(self) -> usize {
-        match self {
-            Self::Turn(lane) | Self::Stuck(lane) | Self::Twice(lane) => lane,
-            Self::Work => 0,
-        }
-    }
+/// What a session that changes lanes shows to others: it begins in lane 0.
+struct Mover {
+    word: Word,
+    lane: AtomicUsize,
 }
 
 /// The kernel's queue: readiness in order, and one wake that coalesces; it can't be aimed, and
@@ -55,6 +56,8 @@ impl Kernel {
 #[derive(Debug, Default)]
 struct Progress {
     done: usize,
+    /// Workers that were too many, and have left.
+    left: usize,
     /// The stuck callbacks return.
     over: bool,
 }
@@ -66,6 +69,7 @@ pub(super) struct Port {
     reported: Condvar,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    mover: Mover,
 }
 
 impl Port {
@@ -80,6 +84,47 @@ impl Port {
             reported: Condvar::new(),
             progress: Mutex::default(),
             progressed: Condvar::new(),
+            mover: Mover {
+                word: Word::new(0),
+                lane: AtomicUsize::new(0),
+            },
+        }
+    }
+
+    /// `Served::lane`.
+    fn lane(&self, item: Item) -> usize {
+        match item {
+            Item::Turn(lane) | Item::Stuck(lane) | Item::Twice(lane) => lane,
+            Item::Mover => self.mover.lane.load(Ordering::Relaxed),
+            Item::Work => 0,
+        }
+    }
+
+    /// `SessionCore::raise`, for the mover: a job is posted to it.
+    pub(super) fn raise(&self) {
+        if self.mover.word.raise(word::POSTED) {
+            self.push(Item::Mover);
+        }
+    }
+
+    /// `SessionCore::set_lane` and `PortCore::relane`, for the mover.
+    pub(super) fn set_lane(&self, to: usize) {
+        let wake = {
+            let mut queue = self.queue.lock().unwrap();
+            let from = self.mover.lane.swap(to, Ordering::Relaxed);
+            let queued = self.mover.word.is_queued() && from != to;
+            queued && queue.relane(from, to, Time::ZERO, |item| *item == Item::Mover)
+        };
+        if wake {
+            self.wake();
+        }
+    }
+
+    /// `Crew::set_workers`, to fewer.
+    pub(super) fn shrink(&self, workers: usize) {
+        let wake = self.queue.lock().unwrap().resize(workers);
+        if wake {
+            self.wake();
         }
     }
 
@@ -110,7 +155,7 @@ impl Port {
             let mut queue = self.queue.lock().unwrap();
             match item {
                 Item::Work => queue.push_work(item),
-                _ => queue.push(item.lane(), item, Time::ZERO),
+                _ => queue.push(self.lane(item), item, Time::ZERO),
             }
         };
         if wake {
@@ -153,13 +198,13 @@ impl Port {
                 if let Some(lane) = ended.take() {
                     queue.turn_ended(lane, Time::ZERO);
                 }
-                if let Some(lane) = again.take() {
-                    let woken = queue.push(lane, Item::Turn(lane), Time::ZERO);
+                if let Some(item) = again.take() {
+                    let woken = queue.push(self.lane(item), item, Time::ZERO);
                     assert!(!woken, "the pushing worker searches");
                 }
-                if self.is_over() {
-                    let _ = queue.leave();
-                    (None, true)
+                let over = self.is_over();
+                if over || queue.surplus() {
+                    (None, queue.leave() || over)
                 } else {
                     let (picked, wake) = queue.pick(Time::ZERO);
                     (Some(picked), wake)
@@ -169,12 +214,11 @@ impl Port {
                 self.wake();
             }
             match picked {
-                None => return,
+                None => break,
                 Some(Picked::Work(item)) => self.serve(item),
                 Some(Picked::Turn(lane, item, _)) => {
-                    self.serve(item);
+                    again = self.turn(item);
                     ended = Some(lane);
-                    again = matches!(item, Item::Twice(_)).then_some(lane);
                 }
                 Some(Picked::Poll(max)) => {
                     let reports = self.wait(max, false);
@@ -186,6 +230,22 @@ impl Port {
                     self.take_in(reports);
                 }
             }
+        }
+        let mut progress = self.progress.lock().unwrap();
+        progress.left += 1;
+        self.progressed.notify_all();
+    }
+
+    /// `Served::turn`: the item that is due again, if any.
+    fn turn(&self, item: Item) -> Option<Item> {
+        if item == Item::Mover {
+            self.mover.word.begin_turn();
+        }
+        self.serve(item);
+        match item {
+            Item::Twice(lane) => Some(Item::Turn(lane)),
+            Item::Mover => self.mover.word.end_turn().then_some(item),
+            _ => None,
         }
     }
 
@@ -208,11 +268,16 @@ impl Port {
     /// Waits until so many items are served (loom fails the model if that never comes), then lets
     /// the stuck callbacks return and the workers quit.
     pub(super) fn finish(&self, items: usize) {
+        self.finish_without(items, 0);
+    }
+
+    /// The same, and waits until so many workers have left before.
+    pub(super) fn finish_without(&self, items: usize, left: usize) {
         let mut progress = self.progress.lock().unwrap();
-        while progress.done < items {
+        while progress.done < items || progress.left < left {
             progress = self.progressed.wait(progress).unwrap();
         }
-        assert_eq!(progress.done, items);
+        assert_eq!((progress.done, progress.left), (items, left));
         progress.over = true;
         self.progressed.notify_all();
         drop(progress);

@@ -213,6 +213,10 @@ pub(crate) fn order(w: &World, kind: Kind) {
 
 /// A lane that has waited too long gets one turn, and only one.
 pub(crate) fn starve_after(w: &World, kind: Kind) {
+    [false, true].map(|starved| waits(w, kind, starved));
+}
+
+fn waits(w: &World, kind: Kind, starved: bool) {
     let after = Duration::from_millis(400);
     let low = Lane::new("backend").starve_after(after);
     let scene = scene(w, kind, 1, [Lane::new("players"), low]);
@@ -222,7 +226,6 @@ pub(crate) fn starve_after(w: &World, kind: Kind) {
     peers.extend(more);
     peers[0].send(HELD);
     w.until("the worker is held", || scene.hold.entered() == 1);
-    let starved = w.one_in(2);
     let jobs = low.into_iter().chain(high.into_iter().skip(1));
     let wait = if starved { after } else { Duration::ZERO };
     let ran = run_in_order(w, &scene, jobs.enumerate(), wait);
@@ -241,8 +244,11 @@ pub(crate) fn starve_after(w: &World, kind: Kind) {
 /// The promise holds while the other lane would take every worker there is, and whoever was
 /// promised a worker has it at once.
 pub(crate) fn workers_min(w: &World, kind: Kind) {
+    [false, true].map(|low_is_kept| one_is_kept(w, kind, low_is_kept));
+}
+
+fn one_is_kept(w: &World, kind: Kind, low_is_kept: bool) {
     let [players, backend] = ["players", "backend"].map(Lane::new);
-    let low_is_kept = w.one_in(2);
     let lanes = if low_is_kept {
         [players, backend.workers_min(1)]
     } else {
