@@ -15,6 +15,7 @@ pub mod model;
 mod models;
 mod network;
 mod port;
+mod requests;
 mod sched;
 mod session;
 mod stage;
@@ -34,6 +35,7 @@ pub use network::{
 #[cfg(feature = "sim")]
 pub use port::sim;
 pub use port::{BackendReport, JobStats, ListenOptions, SocketOptions, backends};
+pub use requests::{Answer, RequestError, RequestStats, Requests, Waiting};
 pub use sched::Lane;
 pub use session::any::AnySession;
 pub use session::deadlines::Timeouts;
