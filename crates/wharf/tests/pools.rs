@@ -115,7 +115,7 @@ fn what_a_stuck_job_has_sent_leaves_all_the_same() {
         assert!(Instant::now() < until, "no session");
         std::thread::yield_now();
     }
-    let (release, released) = mpsc::channel::<()>();
+    let (release, released) = mpsc::sync_channel::<()>(0);
     zone.post(move |players| {
         players.sessions().broadcast(b"news").unwrap();
         // Ends when the test has read, or has failed and dropped its end.
