@@ -406,3 +406,48 @@ fn tokio_bridge_answers_in_order() {
     drop(peers);
     bridge.stop();
 }
+
+/// The payload of the next frame.
+fn next_payload(peer: &mut Peer) -> Vec<u8> {
+    let len = u16::from_le_bytes(peer.read(2).try_into().unwrap());
+    peer.read(usize::from(len) - 2)
+}
+
+#[test]
+fn zones_tick_and_their_players_move_between_them() {
+    let zones = Example::start("zones", &[], &[]);
+    let (mut one, mut two) = (zones.connect(), zones.connect());
+    let both_in_zone = |peer: &mut Peer, expected: u8| {
+        for _ in 0..1000 {
+            peer.send(b"\x03\0?");
+            let told = next_payload(peer);
+            assert_eq!((told.len(), told[0]), (2, b'n'));
+            if told[1] == expected {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("never {expected} players");
+    };
+    both_in_zone(&mut one, 2);
+    two.send(b"\x04\0z\x03");
+    both_in_zone(&mut two, 1);
+    both_in_zone(&mut one, 1);
+    // Backwards by three a tick.
+    two.send(b"\x04\0w\xfd");
+    let mut last = 0;
+    for _ in 0..5 {
+        let told = next_payload(&mut two);
+        assert_eq!((told.len(), told[0]), (5, b'm'));
+        let place = i32::from_le_bytes(told[1..].try_into().unwrap());
+        assert!(place < last && place % 3 == 0, "from {last} to {place}");
+        last = place;
+    }
+    drop(two);
+    one.send(b"\x04\0z\x03");
+    both_in_zone(&mut one, 1);
+    zones.terminate();
+    assert_eq!(one.rest(), b"");
+    drop(one);
+    zones.ended();
+}

@@ -30,6 +30,7 @@ mod rescue;
 mod rights;
 mod serving;
 mod session;
+mod strand_mailbox;
 mod ticking;
 mod timer_arm;
 mod turn_handover;

@@ -11,28 +11,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::parts::{Budget, Counts, Due, Job, Life, Limits, Mailbox, Step, TurnState};
 use super::{OnPanic, StrandStats};
 use crate::contain::contained;
 use crate::error::SendError;
 use crate::port::{Bits, PortCore, STRAND, Served, Token, TurnCx, current};
 use crate::session::word::{self, Word};
-use crate::stats::Counter;
 use crate::time::Time;
-
-/// What runs on a strand.
-pub(super) type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// From here on, what a turn has sent leaves at the next callback boundary, not at its end (R5).
 const LONG_TURN: Duration = Duration::from_micros(200);
 
-/// Something delayed whose time has come.
-pub(super) trait Due<T>: Send + Sync {
-    /// Runs it, unless it was cancelled; `None` if it panicked.
-    fn run(&self, value: &mut T) -> Option<()>;
-
-    /// It will not run: drops what is the user's.
-    fn let_go(&self);
-}
+/// Jobs for which an emptied list keeps its room in any case.
+const KEPT: usize = 64;
 
 /// A strand. The word says who may lock `turn`, which is therefore never waited for; `mailbox` is
 /// a short critical section in which no user code runs.
@@ -48,71 +39,6 @@ pub(crate) struct StrandCore<T> {
     /// Jobs that the turn has taken and not begun; written by the holder of the turn right.
     taken: AtomicUsize,
     pub(super) counts: Arc<Counts>,
-}
-
-/// What [`super::StrandOptions`] says, checked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) mailbox_max: usize,
-    pub(super) jobs_per_turn_max: usize,
-    pub(super) turn_time_max: Duration,
-    pub(super) on_panic: OnPanic,
-}
-
-/// What others put in.
-struct Mailbox<T> {
-    jobs: VecDeque<Job<T>>,
-    /// Delayed things whose time has come, in the order of it. Each stands here once at most.
-    due: VecDeque<Arc<dyn Due<T>>>,
-    /// Delayed things whose time is to come.
-    timers: BTreeSet<Token>,
-    /// All that is delayed and has not run or ended.
-    delayed: usize,
-    life: Life,
-    posted: u64,
-    full: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Open,
-    /// Nothing more is taken; what was accepted runs.
-    Closing,
-    Over,
-}
-
-/// What the holder of the turn right may touch.
-struct TurnState<T> {
-    /// There until the strand is over.
-    value: Option<T>,
-    jobs: VecDeque<Job<T>>,
-    due: VecDeque<Arc<dyn Due<T>>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    /// Written by the holder of the turn right.
-    pub(super) ran: Counter,
-    panics: Counter,
-    dropped: Counter,
-    pub(super) answers_lost: Counter,
-}
-
-/// How a step of a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Nothing is left.
-    Done,
-    /// The budget is spent.
-    More,
-    /// A panic, or the port's end: nothing runs any more.
-    Over,
-}
-
-/// What a turn may still spend.
-struct Budget {
-    jobs: usize,
-    until: Time,
 }
 
 impl<T: Send + 'static> StrandCore<T> {
@@ -266,7 +192,8 @@ impl<T: Send + 'static> StrandCore<T> {
         if step == Step::Done {
             step = self.run_jobs(&mut turn, cx, all_taken);
         }
-        if step == Step::Done && self.is_shut() && self.nothing_waits() {
+        let all_ran = step == Step::Done && turn.due.is_empty();
+        if all_ran && self.is_shut() && self.nothing_waits() {
             step = Step::Over;
         }
         match step {
@@ -293,7 +220,12 @@ impl<T: Send + 'static> StrandCore<T> {
         }
         // The two lists change places, so that neither has to grow again.
         mem::swap(&mut turn.jobs, &mut mailbox.jobs);
-        self.taken.store(turn.jobs.len(), Ordering::Relaxed);
+        let taken = turn.jobs.len();
+        self.taken.store(taken, Ordering::Relaxed);
+        // Unless it grew in a rush that is over: a thousand strands would keep a lot.
+        if mailbox.jobs.capacity() > KEPT.max(8 * taken) {
+            mailbox.jobs.shrink_to(KEPT);
+        }
         true
     }
 

@@ -4,6 +4,7 @@
 
 mod ask;
 mod core;
+mod parts;
 pub(crate) mod tick;
 pub(crate) mod timer;
 
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::port::{PortCore, Served, Token};
-use core::{Counts, Limits, StrandCore};
+use core::StrandCore;
+use parts::{Counts, Limits};
 use tick::Tick;
 use timer::{Every, Once, Timer};
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::core::{Due, StrandCore};
+use super::core::StrandCore;
+use super::parts::Due;
 use super::tick::{Rate, Tick};
 use crate::contain::contained;
 use crate::error::SendError;
