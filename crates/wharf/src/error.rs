@@ -123,14 +123,15 @@ impl From<FramingError> for Error {
     }
 }
 
-/// Why a frame was not queued. Small and `Copy`: it sits on the hot path of every sender.
-#[must_use = "a frame that was not queued is lost unless you act on it"]
+/// Why a frame or a job was not queued. Small and `Copy`: it sits on the hot path of every sender.
+#[must_use = "a frame or job that was not queued is lost unless you act on it"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The session is closing or closed.
+    /// The session or strand is closing or closed; or the port has stopped.
     Closed,
-    /// The send queue is full and its policy is `error`; or `close`, which this send triggered.
+    /// The send queue is full and its policy is `error`; or `close`, which this send triggered. Of
+    /// a job: as many wait as may (`mailbox_max`, `jobs_max`).
     Full,
     /// The send queue is full and its policy is `drop_new`: this frame was dropped and counted.
     Dropped,
@@ -141,10 +142,11 @@ pub enum SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closed => "not sent: the session is closed",
+            Self::Closed => "not taken: the session, strand or port is closed",
             Self::Full => {
-                "not sent: the session's send queue is full; raise send_queue bytes_max \
-                           or frames_max, or send less to a peer that reads slowly"
+                "not taken: a frame met a full send queue (raise send_queue bytes_max or \
+                 frames_max, or send less to a peer that reads slowly), or a job a full mailbox \
+                 (raise mailbox_max or jobs_max, or post less)"
             }
             Self::Dropped => "not sent: the session's send queue is full and drops new frames",
             Self::Framing => "not sent: the payload does not fit the network's framing",
