@@ -211,24 +211,30 @@ pub(crate) fn snapshot<'a>(
 fn of_port(port: &PortCore) -> PortSnapshot {
     let slots = port.slots();
     let workers = slots.len().saturating_sub(1);
-    let queue = port.queue.lock();
-    let lanes = port.lanes.iter().enumerate().map(|(index, lane)| {
-        let look = queue.look(index);
-        LaneSnapshot {
+    // All workers wait for this lock: only the looks are taken under it.
+    let (looks, queued) = {
+        let queue = port.queue.lock();
+        let looks = (0..port.lanes.len()).map(|index| queue.look(index));
+        (looks.collect::<Vec<_>>(), queue.queued())
+    };
+    let lanes = port
+        .lanes
+        .iter()
+        .zip(looks)
+        .map(|(lane, look)| LaneSnapshot {
             name: lane.name.clone(),
             workers_max: lane.workers_max,
             queued: look.queued,
             running: look.running,
             running_peak: look.running_peak,
             turns: look.turns,
-        }
-    });
+        });
     PortSnapshot {
         name: port.name.clone(),
         backend: port.backend.name(),
         workers: slots[..workers].iter().map(of_worker).collect(),
         lanes: lanes.collect(),
-        queued: queue.queued(),
+        queued,
         stale_reports: port.table.stale_reports(),
         jobs: port.jobs.stats(),
     }
