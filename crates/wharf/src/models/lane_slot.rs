@@ -1,4 +1,4 @@
-//! R7 with R1: the slots of capped lanes, sessions that change lanes, and workers that leave, each
+//! M12, R7, R1: the slots of capped lanes, sessions that change lanes, and workers that leave, each
 //! against pushes and picks: `PortCore::push_turn` and `relane`, `SessionCore::set_lane`,
 //! `RunQueue::leave` and `resize`.
 //!

@@ -213,9 +213,9 @@ pub(crate) fn order(w: &World, kind: Kind) {
 
 /// A lane that has waited too long gets one turn, and only one.
 pub(crate) fn starve_after(w: &World, kind: Kind) {
-    for starved in [false, true] {
-        waits(w, kind, starved);
-    }
+    [false, true]
+        .into_iter()
+        .for_each(|starved| waits(w, kind, starved));
 }
 
 fn waits(w: &World, kind: Kind, starved: bool) {
@@ -246,9 +246,9 @@ fn waits(w: &World, kind: Kind, starved: bool) {
 /// The promise holds while the other lane would take every worker there is, and whoever was
 /// promised a worker has it at once.
 pub(crate) fn workers_min(w: &World, kind: Kind) {
-    for low_is_kept in [false, true] {
-        one_is_kept(w, kind, low_is_kept);
-    }
+    [false, true]
+        .into_iter()
+        .for_each(|low| one_is_kept(w, kind, low));
 }
 
 fn one_is_kept(w: &World, kind: Kind, low_is_kept: bool) {
