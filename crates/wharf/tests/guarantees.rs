@@ -18,6 +18,8 @@ mod late;
 mod once;
 #[path = "guarantees/panics.rs"]
 mod panics;
+#[path = "guarantees/pools.rs"]
+mod pools;
 #[path = "guarantees/refusals.rs"]
 mod refusals;
 #[path = "guarantees/resize.rs"]
@@ -40,6 +42,7 @@ use bounds::{
 use late::close_joins_first;
 use once::{a_refused_session_is_only_counted, open_once_close_once};
 use panics::panic_is_contained;
+use pools::{a_stuck_pool_turn_holds_back_no_frame, a_stuck_pool_turn_is_named};
 use refusals::{
     a_taken_port_leaves_nothing_started, an_unknown_backend_is_named, bad_addresses_are_named,
     bad_lanes_are_named, bad_networks_are_named, bad_ports_are_named, what_does_not_fit_is_refused,
@@ -110,7 +113,8 @@ mod resizes {
 matrix!(close_joins_first);
 matrix!(exclusive shutdown_is_a_protocol, stop_from_a_handler, a_dropped_host_stops);
 matrix!(who_does_not_part_is_cut, a_network_stops_alone);
-on_real_sockets!(exclusive a_stuck_handler_is_named);
+on_real_sockets!(exclusive a_stuck_handler_is_named, a_stuck_pool_turn_is_named);
+on_real_sockets!(a_stuck_pool_turn_holds_back_no_frame);
 on_real_sockets!(a_stop_forgets_no_accept);
 in_simulation!(a_connect_under_way_delays_no_stop);
 matrix!(panic_is_contained);

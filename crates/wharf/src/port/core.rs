@@ -49,8 +49,10 @@ pub(crate) struct PortCore {
     pub(crate) naps: Naps,
     /// Workers whose threads have not ended.
     pub(crate) alive: AtomicUsize,
-    /// Who takes dirty lists from stuck workers, and whether its timer is set.
+    /// Who takes dirty lists from stuck workers, here and at the guardian, and whether their
+    /// timers are set.
     rescue: OnceLock<Token>,
+    guardians_rescue: OnceLock<Token>,
     watching: AtomicBool,
 }
 
@@ -143,6 +145,7 @@ impl PortCore {
             naps: Naps::default(),
             alive: AtomicUsize::new(0),
             rescue: OnceLock::new(),
+            guardians_rescue: OnceLock::new(),
             watching: AtomicBool::new(false),
         }
     }
@@ -155,11 +158,10 @@ impl PortCore {
 
     /// Makes the slots, when the number of networks of the host is known.
     pub(crate) fn prepare(self: &Arc<Self>, workers_limit: usize, networks: usize) {
-        let rescue = Rescue(Arc::downgrade(self));
-        self.guardian().table.insert(|token| {
-            let _ = self.rescue.set(token);
-            Arc::new(rescue)
-        });
+        self.look_after(self, &self.rescue);
+        if let Some(guardian) = self.guardian.get() {
+            self.look_after(guardian, &self.guardians_rescue);
+        }
         let slots = (0..=workers_limit).map(|_| WorkerSlot::new(networks));
         let slots = slots.collect();
         *self.taken.lock() = vec![false; workers_limit];
@@ -182,9 +184,16 @@ impl PortCore {
         self.guardian.get().map(|port| &**port)
     }
 
-    /// Whose workers look after stuck turns.
-    fn guardian(&self) -> &Self {
-        self.guardian.get().map_or(self, |port| port)
+    /// Has workers of `by` ready to look after stuck turns of this port or pool.
+    fn look_after(self: &Arc<Self>, by: &Arc<Self>, rescue: &OnceLock<Token>) {
+        let tenant = Rescue {
+            of: Arc::downgrade(self),
+            by: Arc::downgrade(by),
+        };
+        by.table.insert(|token| {
+            let _ = rescue.set(token);
+            Arc::new(tenant)
+        });
     }
 
     /// A slot that no worker has.
@@ -320,15 +329,20 @@ impl PortCore {
     }
 
     /// A worker's dirty list has its first entry: makes sure that a sibling looks if the turn gets
-    /// stuck (R5). A port with one worker has no sibling; a pool has its port.
+    /// stuck (R5). A port with one worker has no sibling; a pool has its port as well, whose
+    /// workers may be stuck themselves.
     pub(crate) fn watch_dirty(&self) {
-        let guarded = self.slots().len() > 2 || self.guardian.get().is_some();
-        if guarded
-            && !self.watching.swap(true, Ordering::AcqRel)
-            && let Some(token) = self.rescue.get()
-        {
-            let guardian = self.guardian();
-            guardian.arm(*token, self.now() + RESCUE_AFTER * 2);
+        let siblings = self.slots().len() > 2;
+        let guardian = self.guardian.get();
+        if (!siblings && guardian.is_none()) || self.watching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let at = self.now() + RESCUE_AFTER * 2;
+        if let Some(token) = self.rescue.get().filter(|_| siblings) {
+            self.arm(*token, at);
+        }
+        if let (Some(guardian), Some(token)) = (guardian, self.guardians_rescue.get()) {
+            guardian.arm(*token, at);
         }
     }
 
@@ -366,7 +380,11 @@ impl std::fmt::Debug for PortCore {
 
 /// Takes the dirty list of a worker whose turn is stuck, so that frames sent to others do not wait
 /// for it (R5). A tenant of the table like any other, for the sake of its timer.
-struct Rescue(Weak<PortCore>);
+struct Rescue {
+    of: Weak<PortCore>,
+    /// Whose worker comes for it.
+    by: Weak<PortCore>,
+}
 
 impl Served for Rescue {
     fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
@@ -376,7 +394,9 @@ impl Served for Rescue {
     fn work(self: Arc<Self>, _: Time) {}
 
     fn timer(self: Arc<Self>, now: Time) {
-        let Some(port) = self.0.upgrade() else { return };
+        let (Some(port), Some(by)) = (self.of.upgrade(), self.by.upgrade()) else {
+            return;
+        };
         // First the flag, then the lists: a turn that gathers in between watches for itself. Read
         // and written in one: whoever left it to this look has its entry seen by it.
         port.watching.swap(false, Ordering::AcqRel);
@@ -388,9 +408,8 @@ impl Served for Rescue {
             if stuck {
                 let taken = std::mem::take(&mut *dirty);
                 drop(dirty);
-                let guardian = port.guardian();
                 let each = taken.into_iter();
-                each.for_each(|item| guardian.push_work(item));
+                each.for_each(|item| by.push_work(item));
             } else {
                 waiting |= !dirty.is_empty();
             }
