@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -119,7 +120,8 @@ macro_rules! crew_handle {
         ///
         /// # Errors
         /// No worker or more than `workers_limit`; fewer than lanes were promised with
-        /// `workers_min`; a host that is stopping; no thread to be had.
+        /// `workers_min`; a host that is stopping; no thread to be had, which is logged when a
+        /// handler asks.
         pub fn set_workers(&self, workers: usize) -> Result<()> {
             self.shared.set_workers(workers)
         }
@@ -283,6 +285,8 @@ impl Crew {
                 if wake {
                     self.core.backend.wake();
                 }
+                // Whoever is hired waits for the supervisor.
+                host.attention.notify_all();
                 for _ in have..workers {
                     if let Err(error) = self.spawn(&host.engine, &mut inner) {
                         self.settle_for_less();
@@ -319,20 +323,29 @@ impl Crew {
         };
         let worker = Worker::new(Arc::clone(&self.core), index, self.spin);
         match engine {
+            // A thread takes over priority and cores from the one that starts it, and a worker may
+            // have been given its own.
+            Engine::Threads if port::current::is_worker() => {
+                let crew = Arc::clone(self);
+                inner.hired.push(Hired { crew, worker });
+                Ok(())
+            }
             Engine::Threads => {
-                let (crew, name) = (Arc::clone(self), worker.thread_name());
-                let run = move || crew.run(worker);
-                match std::thread::Builder::new().name(name).spawn(run) {
-                    Ok(thread) => inner.workers.push(thread),
-                    Err(error) => {
-                        return Err(Error::new(ErrorKind::System, what()).caused_by(error));
-                    }
-                }
+                let started = self.start(worker).map(|thread| inner.workers.push(thread));
+                started.map_err(|error| Error::new(ErrorKind::System, what()).caused_by(error))
             }
             #[cfg(feature = "sim")]
-            Engine::Sim(sim) => sim.adopt(Box::new(worker), &self.core.backend),
+            Engine::Sim(sim) => {
+                sim.adopt(Box::new(worker), &self.core.backend);
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, worker: Worker) -> std::io::Result<JoinHandle<()>> {
+        let (crew, name) = (Arc::clone(self), worker.thread_name());
+        let run = move || crew.run(worker);
+        std::thread::Builder::new().name(name).spawn(run)
     }
 
     fn run(&self, worker: Worker) {
@@ -348,6 +361,25 @@ impl Crew {
             }
         }
         port::run_worker(worker);
+    }
+}
+
+/// A worker that a handler has asked for: the supervisor starts its thread.
+pub(super) struct Hired {
+    crew: Arc<Crew>,
+    worker: Worker,
+}
+
+impl Hired {
+    pub(super) fn start(self, inner: &mut Inner) {
+        match self.crew.start(self.worker) {
+            Ok(thread) => inner.workers.push(thread),
+            Err(error) => {
+                let crew = &self.crew.core.name;
+                tracing::error!(crew, %error, "no thread for a worker: it goes on with fewer");
+                self.crew.settle_for_less();
+            }
+        }
     }
 }
 

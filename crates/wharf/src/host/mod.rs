@@ -105,6 +105,8 @@ struct Inner {
     networks: Vec<Arc<dyn Declared>>,
     workers: Vec<std::thread::JoinHandle<()>>,
     supervisor: Option<std::thread::JoinHandle<()>>,
+    /// Workers whose threads the supervisor is to start.
+    hired: Vec<crew::Hired>,
     drain_deadline: Duration,
     stuck_after: Duration,
 }
@@ -158,6 +160,7 @@ impl Host {
             networks: Vec::new(),
             workers: Vec::new(),
             supervisor: None,
+            hired: Vec::new(),
             drain_deadline: Duration::from_secs(5),
             stuck_after: Duration::from_secs(1),
         };

@@ -120,7 +120,10 @@ impl Supervisor {
     fn run(&mut self) {
         loop {
             let now = {
-                let inner = self.shared.inner.lock();
+                let mut inner = self.shared.inner.lock();
+                for hired in std::mem::take(&mut inner.hired) {
+                    hired.start(&mut inner);
+                }
                 let crews = inner.crews();
                 crews.first().map_or(Time::ZERO, |crew| crew.core.now())
             };
@@ -130,7 +133,9 @@ impl Supervisor {
                 return;
             }
             let looked_at_the_stop = next < now + LOOK;
-            if !matches!(inner.stage, super::Stage::Stopping(_)) {
+            if !inner.hired.is_empty() {
+                // Asked for meanwhile.
+            } else if !matches!(inner.stage, super::Stage::Stopping(_)) {
                 self.shared.attention.wait_for(&mut inner, LOOK);
             } else if looked_at_the_stop && next > now {
                 self.shared.attention.wait_for(&mut inner, next.since(now));

@@ -4,7 +4,7 @@
 use wharf::{ErrorKind, Host, Lane, Network};
 
 use crate::support::{
-    Act, At, Crew, Hold, Kind, Ledger, Peer, World, check_stopped, number, numbered, patient,
+    Act, At, Crew, Hold, Kind, Ledger, Log, Peer, World, check_stopped, number, numbered, patient,
 };
 
 const HELD: &[u8] = b"hold";
@@ -310,4 +310,56 @@ pub(crate) fn a_stop_among_changes_ends(w: &World, kind: Kind) {
         drop(scene);
     }
     w.until("nothing is left behind", || w.open_now() == before);
+}
+
+/// The nice value and the cores of this thread.
+#[cfg(target_os = "linux")]
+fn own_settings() -> (String, String) {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // The name in parentheses may hold anything; the nice value is the 19th field.
+    let fields = stat.rsplit_once(") ").unwrap().1;
+    let nice = fields.split(' ').nth(16).unwrap().to_owned();
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let mut lines = status.lines();
+    let cores = lines.find(|line| line.starts_with("Cpus_allowed_list:"));
+    (nice, cores.unwrap().to_owned())
+}
+
+/// A handler of a port with settings has a pool grow: the pool's new workers are as its old one.
+#[cfg(target_os = "linux")]
+pub(crate) fn who_asks_for_workers_passes_nothing_on(w: &World) {
+    let (mut host, hold, seen) = (w.host(), w.hold(), Log::default());
+    let slow = host.port("slow").workers(1).nice(19).cores([0]);
+    let slow = slow.build().unwrap();
+    let pool = host.pool("pool").workers(1).workers_limit(3).build();
+    let pool = pool.unwrap();
+    let (grows, held, sees) = (pool.clone(), hold.clone(), seen.clone());
+    let asks = Act::new(|_| Ok(())).on_frame(move |s, (), payload| {
+        grows.set_workers(usize::from(payload[0]))?;
+        Ok(s.send(payload)?)
+    });
+    let asks = host.server("asks", asks).port(&slow);
+    let asks = asks.listen(w.any_addr()).unwrap();
+    let tells = Act::new(|_| Ok(())).on_frame(move |_, (), _| {
+        sees.push(own_settings());
+        held.enter();
+        Ok(())
+    });
+    let tells = host.server("tells", tells).port(&slow).pool(&pool);
+    let tells = tells.listen(w.any_addr()).unwrap();
+    host.start().unwrap();
+    let mut asker = w.connect(asks.local_addr().unwrap());
+    assert_eq!(asker.ask(&[3]), [3]);
+    let addr = tells.local_addr().unwrap();
+    let mut peers: Vec<Peer> = (0..3).map(|_| w.connect(addr)).collect();
+    peers.iter_mut().for_each(|peer| peer.send(HELD));
+    w.until("all three are held", || hold.entered() == 3);
+    let seen = seen.take();
+    assert!(
+        seen.iter().all(|settings| *settings == own_settings()),
+        "{seen:?}"
+    );
+    hold.release();
+    drop((peers, asker));
+    host.stop().unwrap();
 }
