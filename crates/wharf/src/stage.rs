@@ -73,6 +73,10 @@ type First = dyn Fn(&Session<Staged>) -> Result<Box<dyn Stage>, Refuse> + Send +
 
 /// A [`Handler`] whose sessions go through stages.
 ///
+/// A login that has to ask somebody else pauses its reading, asks ([`Requests`](crate::Requests)),
+/// and changes its stage in the job that brings the answer ([`CurrentStage::become_stage`]): the
+/// example `login` does it.
+///
 /// ```
 /// use std::sync::Arc;
 /// use wharf::{Error, Frame, Host, Next, Session, Stage, Staged};

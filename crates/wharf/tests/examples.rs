@@ -451,3 +451,39 @@ fn zones_tick_and_their_players_move_between_them() {
     drop(one);
     zones.ended();
 }
+
+#[test]
+fn login_asks_before_it_plays() {
+    let login = Example::start("login", &[], &[]);
+    let mut first = login.connect();
+    loop {
+        first.send("first\n");
+        match &*first.line() {
+            "welcome first" => break,
+            // The link is still connecting.
+            told => assert_eq!(told, "the auth server is away, try again"),
+        }
+    }
+    drop(first);
+    let mut ann = login.connect();
+    ann.send("ann\none\ntwo\n");
+    assert_eq!(ann.line(), "welcome ann");
+    assert_eq!(
+        (ann.line(), ann.line()),
+        ("ann: one".into(), "ann: two".into())
+    );
+    let mut late = login.connect();
+    late.send("nobody\nlate\nthree\n");
+    assert_eq!(late.line(), "no answer came in time, try again");
+    assert_eq!(
+        (late.line(), late.line()),
+        ("welcome late".into(), "late: three".into())
+    );
+    assert_eq!(ann.line(), "late: three");
+    let mut mallory = login.connect();
+    mallory.send("mallory\nlet me in\n");
+    assert_eq!(mallory.line(), "denied");
+    assert_eq!(mallory.rest(), b"");
+    drop((ann, late, mallory));
+    login.stop();
+}
