@@ -33,8 +33,8 @@ use serial::{
 };
 use support::{Act, World, each_backend, in_simulation, on_real_sockets};
 use ticks::{
-    a_hundred_thousand_timers, cancels_race_with_what_they_cancel, delayed_jobs_come_in_time,
-    ticks_at_a_fixed_rate, ticks_in_virtual_time, ticks_need_no_room,
+    a_hundred_thousand_timers, a_tick_cancels_its_own_timer, cancels_race_with_what_they_cancel,
+    delayed_jobs_come_in_time, ticks_at_a_fixed_rate, ticks_in_virtual_time, ticks_need_no_room,
 };
 use wharf::{Host, Network, Port};
 
@@ -51,6 +51,7 @@ each_backend!(
     delayed_jobs_come_in_time,
     cancels_race_with_what_they_cancel,
     a_hundred_thousand_timers,
+    a_tick_cancels_its_own_timer,
 );
 in_simulation!(ticks_in_virtual_time);
 each_backend!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wharf::{SendError, StrandOptions, Tick};
+use wharf::{SendError, StrandOptions, Tick, Timer};
 
 use super::{count, ms, started};
 use crate::support::{Log, World, finish};
@@ -244,5 +244,31 @@ pub(crate) fn a_hundred_thousand_timers(w: &World) {
     assert_eq!(jobs.ran, (many - cancelled) as u64);
     assert_eq!(jobs.cancelled, cancelled as u64);
     assert!(cancelled > 0);
+    finish(host);
+}
+
+/// A tick ends its own timer: it is the last one, and its closure goes when it returns.
+pub(crate) fn a_tick_cancels_its_own_timer(w: &World) {
+    let (host, port) = started(w, 2);
+    let held = Arc::new(());
+    let (own, ended) = (Arc::clone(&held), Log::default());
+    let tell = ended.clone();
+    let strand = port.strand(None::<Timer>);
+    let timer = strand.every(ms(2), move |timer: &mut Option<Timer>, tick| {
+        assert_eq!(Arc::strong_count(&own), 2);
+        if let Some(timer) = timer.take() {
+            tell.push((tick.number, timer.cancel(), timer.cancel()));
+        }
+    });
+    let timer = timer.unwrap();
+    let last = timer.clone();
+    strand.post(move |own| *own = Some(last)).unwrap();
+    w.until("it ended itself", || ended.len() == 1);
+    w.until("its closure is gone", || Arc::strong_count(&held) == 1);
+    let (number, first, second) = ended.take().remove(0);
+    assert!(first && !second && !timer.cancel());
+    let stats = timer.stats();
+    assert_eq!(stats.ticks + stats.missed, number);
+    assert_eq!((strand.stats().delayed, strand.stats().panics), (0, 0));
     finish(host);
 }
