@@ -25,8 +25,9 @@ use stages::{
 };
 use support::{each_backend, matrix};
 use ticks::{
-    a_close_flushes, a_group_ticks_alone, a_tick_for_many, a_tick_is_one_write, no_tick_ever,
-    ticks_keep_each_callers_order,
+    a_close_flushes, a_group_ticks_alone, a_tick_for_many, a_tick_is_one_write,
+    a_tick_of_low_priority_writes_nothing, no_tick_ever, ticks_keep_each_callers_order,
+    what_is_held_can_be_lost,
 };
 
 matrix!(a_login_becomes_a_game);
@@ -43,3 +44,7 @@ each_backend!(a_late_answer_finds_nobody, each_request_ends_once);
 
 matrix!(a_login_asks_another_server);
 each_backend!(a_login_survives_its_question);
+each_backend!(
+    what_is_held_can_be_lost,
+    a_tick_of_low_priority_writes_nothing
+);

@@ -113,12 +113,18 @@ impl<H: Handler> NetworkCore<H> {
     }
 
     /// Flushes those of these sessions that hold frames, a few here and the others as port work
-    /// (R6), so that the port's workers share them; returns how many those were.
+    /// (R6), so that the port's workers share them; all of them if the system prefers those to this
+    /// thread (R9). Returns how many those were.
     pub(crate) fn flush_each(&self, sessions: impl Iterator<Item = Session<H>>) -> usize {
         let now = self.port.now();
+        let here_max = if self.port.nice < current::nice() {
+            0
+        } else {
+            FLUSHED_INLINE
+        };
         let mut flushed = 0;
         for session in sessions {
-            flushed += usize::from(session.0.tick(flushed < FLUSHED_INLINE, now));
+            flushed += usize::from(session.0.tick(flushed < here_max, now));
         }
         flushed
     }

@@ -77,6 +77,11 @@ pub(crate) fn worker_of(port: &PortCore) -> Option<usize> {
     })
 }
 
+/// The nice value of this thread, if it is a worker; of others nothing is known.
+pub(crate) fn nice() -> i32 {
+    CURRENT.with_borrow(|current| current.worker.as_ref().map_or(0, |(port, _)| port.nice))
+}
+
 /// The turn of `session` begins or (with 0) ends on this thread.
 pub(crate) fn set_turn(session: u64) {
     CURRENT.with_borrow_mut(|current| current.in_turn = session != 0);

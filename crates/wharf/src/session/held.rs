@@ -45,3 +45,57 @@ impl<H: Handler> HeldList<H> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use crate::{FlushMode, Frame, Handler, Host, Refuse, Result, Session};
+
+    struct Greets;
+
+    impl Handler for Greets {
+        type State = ();
+
+        fn on_open(&self, session: &Session<Self>) -> Result<(), Refuse> {
+            let sent = session.send(b"hello");
+            sent.map_err(|error| Refuse::new(error.to_string()))
+        }
+
+        fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Sessions come, are flushed one by one, and go; nobody flushes the network.
+    #[test]
+    fn sessions_that_are_over_leave_the_list() {
+        let mut host = Host::new();
+        let server = host.server("greets", Greets).flush(FlushMode::Tick);
+        let net = server.listen("127.0.0.1:0").unwrap();
+        host.start().unwrap();
+        for _ in 0..200 {
+            let mut peer = TcpStream::connect(net.local_addr().unwrap()).unwrap();
+            let session = loop {
+                if let Some(session) = net.sessions().first() {
+                    break session;
+                }
+                std::thread::yield_now();
+            };
+            session.flush();
+            peer.read_exact(&mut [0; 7]).unwrap();
+            drop(peer);
+            while session.is_open() || !net.sessions().is_empty() {
+                std::thread::yield_now();
+            }
+        }
+        let listed = net.0.held.0.lock().len();
+        assert!((1..=32).contains(&listed), "{listed} of 200");
+        host.stop().unwrap();
+        assert!(
+            net.0.held.0.lock().is_empty(),
+            "they would keep the network"
+        );
+    }
+}

@@ -311,6 +311,82 @@ pub(crate) fn ticks_keep_each_callers_order(w: &World, layout: Layout) {
     check_stopped(&host.stats());
 }
 
+/// What is held is lost with an abort, and counted; under `drop_old` the oldest of it makes room,
+/// frame by frame. A flush that comes afterwards finds nothing.
+pub(crate) fn what_is_held_can_be_lost(w: &World) {
+    w.move_much();
+    let limits = SendQueueLimits {
+        // Never high: it would be flushed.
+        high_water_bytes: Some(16 * 1024),
+        frames_max: 9,
+        ..small_queue(WhenFull::DropOld)
+    };
+    let (mut host, net) = serve(w, Layout::Shared(2), Act::sink(), |server| {
+        server.send_queue(limits).flush(FlushMode::Tick)
+    });
+    let addr = net.local_addr().unwrap();
+    let mut peer = w.connect(addr);
+    w.until("it is open", || net.sessions().len() == 1);
+    let session = net.sessions().first().unwrap();
+    // Large enough that few fit: the frames' own mark would be reached by many small ones.
+    let payload = |n: u32| {
+        let mut payload = vec![0; 5000];
+        payload[..4].copy_from_slice(&n.to_le_bytes());
+        payload
+    };
+    for n in 0..10 {
+        session.send(&payload(n)).unwrap();
+    }
+    assert_eq!(net.flush(), 1);
+    for n in 7..10 {
+        assert_eq!(number(&peer.recv()), n);
+    }
+    for n in 0..3_u32 {
+        session.send(&n.to_le_bytes()).unwrap();
+    }
+    session.abort();
+    assert_eq!(session.send(b"late"), Err(SendError::Closed));
+    net.flush();
+    peer.expect_reset();
+    drop(peer);
+    w.until("it is over", || net.sessions().is_empty());
+    assert_eq!(net.flush(), 0);
+    host.stop().unwrap();
+    let stats = host.stats();
+    check_stopped(&stats);
+    let game = stats.network("game").unwrap();
+    assert_eq!((game.dropped_old, game.frames_lost), (7, 3));
+}
+
+/// A tick on threads of low priority leaves the writes to the network's port.
+pub(crate) fn a_tick_of_low_priority_writes_nothing(w: &World) {
+    let mut host = w.host();
+    let port = host.port("game").workers(2).build().unwrap();
+    let zones = host.pool("zones").workers(1).nice(5).build().unwrap();
+    let net = host
+        .server("game", Act::sink())
+        .port(&port)
+        .flush(FlushMode::Tick);
+    let net = net.listen(w.any_addr()).unwrap();
+    host.start().unwrap();
+    let mut peer = w.connect(net.local_addr().unwrap());
+    w.until("it is open", || net.sessions().len() == 1);
+    let work = |host: &Host| -> u64 {
+        let stats = host.stats();
+        let workers = stats.ports.iter().flat_map(|port| &port.workers);
+        workers.map(|worker| worker.port_work).sum()
+    };
+    for n in 0..5_u32 {
+        net.sessions().broadcast(&n.to_le_bytes()).unwrap();
+        let (before, zone) = (work(&host), net.clone());
+        zones.post(move || assert_eq!(zone.flush(), 1)).unwrap();
+        assert_eq!(number(&peer.recv()), n);
+        w.until("the port has counted it", || work(&host) > before);
+    }
+    drop(peer);
+    crate::support::finish(host);
+}
+
 fn n_of(n: u32) -> [u8; 4] {
     n.to_le_bytes()
 }
