@@ -233,6 +233,24 @@ impl Load {
     }
 }
 
+impl Class {
+    /// Whether a frame of `other` is the same work, whatever is sent and however much it matters.
+    pub(crate) fn costs_as(&self, other: &Self) -> bool {
+        let work = |class: &Self| {
+            let Self {
+                role,
+                sessions,
+                frame_bytes,
+                handler,
+                replies,
+                ..
+            } = *class;
+            (role, sessions, frame_bytes, handler, replies)
+        };
+        work(self) == work(other)
+    }
+}
+
 impl Workload {
     /// The names of the workloads that the program carries.
     pub(crate) fn sample_names() -> impl Iterator<Item = &'static str> {

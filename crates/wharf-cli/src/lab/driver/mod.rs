@@ -12,6 +12,8 @@ mod pacer;
 mod run;
 pub(crate) mod schedule;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;

@@ -5,6 +5,8 @@ mod layouts;
 pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -45,7 +45,8 @@ pub(super) fn verdict(
         .map(|(name, figure)| format!("{} under {name}", ratio(&figure)))
         .collect();
     let mut said = vec![
-        headline(plan, workload, &ranked, &tied, &behind),
+        headline(plan, workload, &ranked, &tied, behind.is_empty()),
+        by_the_best(plan, &behind),
         low_cost(&ranked),
         low_share(&ranked),
         price(&ranked),
@@ -92,7 +93,7 @@ fn headline(
     workload: &Workload,
     ranked: &[Ranked<'_>],
     tied: &[&str],
-    behind: &[String],
+    nobody_behind: bool,
 ) -> String {
     let names: Vec<&str> = workload.high().map(|class| class.name.as_str()).collect();
     let (names, rounds) = (listed(&names), plan.rounds);
@@ -121,7 +122,7 @@ fn headline(
         2 => "Two rounds can't tell a difference from noise: this is a look, not a finding. ",
         _ => "",
     };
-    if behind.is_empty() {
+    if nobody_behind {
         return format!(
             "No layout differs from the best beyond noise: the {what} of {names} is {} under {} \
              and {} under {}, and the intervals of all paired ratios to the best include 1.",
@@ -146,13 +147,25 @@ fn headline(
     };
     let leads = if rounds < 3 { "comes first" } else { "is best" };
     format!(
-        "{caution}For {names}, {} {leads}: its {what} is {}, the median of {rounds} {}.{ties} \
-         It is {}.",
+        "{caution}For {names}, {} {leads}: its {what} is {}, the median of {rounds} {}.{ties}",
         best.name,
         value(figure),
         if rounds == 1 { "round" } else { "rounds" },
-        listed(&behind.iter().map(String::as_str).collect::<Vec<_>>()),
     )
+}
+
+/// The others, by the best.
+fn by_the_best(plan: &Plan, behind: &[String]) -> String {
+    if behind.is_empty() {
+        return String::new();
+    }
+    let what = if plan.ceiling {
+        "The ceiling"
+    } else {
+        "The p99"
+    };
+    let all: Vec<&str> = behind.iter().map(String::as_str).collect();
+    format!("{what} is {}.", listed(&all))
 }
 
 fn capital(text: &str) -> String {
@@ -211,10 +224,11 @@ fn low_share(ranked: &[Ranked<'_>]) -> String {
     else {
         return String::new();
     };
-    if name == best.name {
+    // A difference of less is not worth a word.
+    if done(best) > 0.98 * frames {
         return format!(
-            "It also lets the low class do most: {} frames/s.",
-            count(frames)
+            "The low class does {} frames/s under it, as much as under any other.",
+            count(done(best))
         );
     }
     format!(

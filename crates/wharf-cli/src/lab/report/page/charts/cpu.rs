@@ -63,7 +63,11 @@ fn draw(svg: &mut Svg, report: &Report, layout: &LayoutReport, panel: &Panel) {
         svg.text((left - 8.0, y(at) + 4.0), Anchor::End, "tick", &trim(at));
     }
     let looks = layout.cpu_over_time.iter();
-    let points: Vec<_> = looks.map(|(at, busy)| (x(*at), y(*busy))).collect();
+    let mut points: Vec<_> = looks.map(|(at, busy)| (x(*at), y(*busy))).collect();
+    // A look tells of the time since the one before it: the first, of the time from the start.
+    if let Some((_, busy)) = points.first().copied() {
+        points.insert(0, (left, busy));
+    }
     let style = style(layout.name);
     let title = format!("{}: {mean} of {cores} busy, the median round", layout.name);
     svg.area(&points, bottom, &format!("area {style}"), &title);
