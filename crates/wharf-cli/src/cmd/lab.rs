@@ -18,6 +18,8 @@ use crate::lab::simulate::{self, Question};
 use crate::lab::workload::Workload;
 use crate::out;
 
+/// Open files beside the sessions.
+const FILES_SPARE: u64 = 192;
 /// Longest warm-up.
 const WARMUP_MAX: Duration = Duration::from_secs(1);
 
@@ -90,6 +92,7 @@ fn plan(args: &LabArgs) -> Result<Plan, Failure> {
     if layouts.is_empty() {
         layouts = Layout::usual(args.ceiling);
     }
+    reserve_files(&workload)?;
     std::fs::create_dir_all(&args.out)
         .map_err(|error| Failure::usage(format!("--out {}: {error}", args.out.display())))?;
     Ok(Plan {
@@ -103,6 +106,21 @@ fn plan(args: &LabArgs) -> Result<Plan, Failure> {
         cores,
         out: args.out.clone(),
     })
+}
+
+/// Makes sure that this process, and the one it measures, may open a socket for each session.
+fn reserve_files(workload: &Workload) -> Result<(), Failure> {
+    let sessions: u32 = workload.classes.iter().map(|class| class.sessions).sum();
+    let wanted = u64::from(sessions) + FILES_SPARE;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => Err(Failure::machine(format!(
+            "workload {}: its {sessions} sessions need {wanted} open files, the limit of this \
+             process is {limit}; raise it with `ulimit -n {wanted}`, or lower sessions",
+            workload.name
+        ))),
+        // Unknown limits are no reason to refuse: a connect will tell.
+        _ => Ok(()),
+    }
 }
 
 /// A bar on a terminal, a line a round when piped, nothing with --json.

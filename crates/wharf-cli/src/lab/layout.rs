@@ -143,73 +143,64 @@ pub(crate) fn place(
     peers: &[(String, SocketAddr)],
 ) -> TopologyText {
     let cores = cores.max(1);
-    let rest = (cores - 1).max(1);
+    let (mut text, workers) = threads(layout, cores, workload);
+    for class in &workload.classes {
+        network(&mut text, class, &of_class(layout, class), peers);
+    }
+    let low_cap = match layout {
+        Layout::PortPerNetwork | Layout::Dedicated => workload.low().count(),
+        Layout::Shared => cores,
+        _ => 1,
+    };
+    TopologyText {
+        text,
+        low_cap: low_cap as u64,
+        workers,
+    }
+}
+
+/// The ports and pools of a layout, and how many workers they have together.
+fn threads(layout: Layout, cores: usize, workload: &Workload) -> (String, u64) {
     let mut text = String::new();
     let mut total = 0;
-    let mut section = |text: &mut String, kind: &str, name: &str, workers: usize, more: &str| {
+    let mut section = |kind: &str, name: &str, workers: usize, more: &str| {
         total += workers as u64;
         // Writing to a String does not fail.
         let _ = writeln!(text, "[{kind}.{name}]\nworkers = {workers}{more}\n");
     };
-    let lows = workload.low().count() as u64;
-    let low_cap = match layout {
-        Layout::PortPerNetwork | Layout::Dedicated => lows,
-        Layout::Shared => cores as u64,
-        _ => 1,
-    };
+    let rest = (cores - 1).max(1);
+    let lanes = "\nlanes = [ { name = \"players\" }, { name = \"backend\", workers_max = 1 } ]";
     match layout {
         Layout::PortPerNetwork | Layout::Dedicated => {
             let apart = format!("\nnice = 19\ncores = [{}]", cores - 1);
             for class in &workload.classes {
                 let low = class.class == Rank::Low;
-                let more = if low && layout == Layout::Dedicated {
-                    &apart
+                let apart = if low && layout == Layout::Dedicated {
+                    apart.as_str()
                 } else {
                     ""
                 };
-                section(
-                    &mut text,
-                    "port",
-                    &class.name,
-                    if low { 1 } else { cores },
-                    more,
-                );
+                section("port", &class.name, if low { 1 } else { cores }, apart);
             }
         }
-        Layout::Shared => section(&mut text, "port", "all", cores, ""),
-        Layout::Selective | Layout::SelectiveSplit => {
-            let high = if layout == Layout::Selective {
-                cores
-            } else {
-                rest
-            };
-            section(&mut text, "port", "players", high, "");
-            section(&mut text, "port", "backend", 1, "");
+        Layout::Shared => section("port", "all", cores, ""),
+        Layout::Selective => {
+            section("port", "players", cores, "");
+            section("port", "backend", 1, "");
+        }
+        Layout::SelectiveSplit => {
+            section("port", "players", rest, "");
+            section("port", "backend", 1, "");
         }
         Layout::Dispatch | Layout::DispatchSplit => {
-            let high = if layout == Layout::Dispatch {
-                cores
-            } else {
-                rest
-            };
-            section(&mut text, "port", "front", 1, "");
-            section(&mut text, "pool", "high", high, "");
-            section(&mut text, "pool", "low", 1, "");
+            let all = layout == Layout::Dispatch;
+            section("port", "front", 1, "");
+            section("pool", "high", if all { cores } else { rest }, "");
+            section("pool", "low", 1, "");
         }
-        Layout::Lanes => {
-            let lanes =
-                "\nlanes = [ { name = \"players\" }, { name = \"backend\", workers_max = 1 } ]";
-            section(&mut text, "port", "front", cores, lanes);
-        }
+        Layout::Lanes => section("port", "front", cores, lanes),
     }
-    for class in &workload.classes {
-        network(&mut text, class, &of_class(layout, class), peers);
-    }
-    TopologyText {
-        text,
-        low_cap,
-        workers: total,
-    }
+    (text, total)
 }
 
 /// The topology in which one class has a port with one worker to itself, and the others a port that

@@ -242,6 +242,20 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The one-core ceilings, each class's once where variants have it in common.
+    fn ceilings(&self) -> Vec<(&str, f64)> {
+        let mut all: Vec<(&str, f64)> = Vec::new();
+        for ceiling in &self.one_core_ceilings {
+            let this = (ceiling.class.as_str(), ceiling.frames_per_s);
+            if !all.contains(&this) {
+                all.push(this);
+            }
+        }
+        all
+    }
+}
+
 fn rows(run: &Run) -> impl Iterator<Item = RunRow> {
     run.classes.iter().map(|class| {
         let some = !class.latency.is_empty();

@@ -64,19 +64,13 @@ impl fmt::Display for Report {
         writeln!(f, "\n{}", self.workload.description)?;
         writeln!(
             f,
-            "{}; {} rounds of {} s",
+            "{}; {} of {} s",
             self.machine.in_words(),
-            self.rounds,
+            rounds(self.rounds),
             self.seconds
         )?;
-        for ceiling in &self.one_core_ceilings {
-            let of = named(&ceiling.variant);
-            let per_s = count(ceiling.frames_per_s);
-            writeln!(
-                f,
-                "one-core ceiling of {}{of}: {per_s} frames/s",
-                ceiling.class
-            )?;
+        for (class, per_s) in self.ceilings() {
+            writeln!(f, "one-core ceiling of {class}: {} frames/s", count(per_s))?;
         }
         for variant in &self.variants {
             self.variant(f, variant)?;
@@ -93,6 +87,11 @@ impl fmt::Display for Report {
             write!(f, ", each came once, in order, with the right bytes")
         }
     }
+}
+
+/// `1 round`, `2 rounds`.
+pub(super) fn rounds(rounds: u32) -> String {
+    format!("{rounds} {}", if rounds == 1 { "round" } else { "rounds" })
 }
 
 /// `, variant x`, or nothing.

@@ -147,10 +147,10 @@ fn headline(
     };
     let leads = if rounds < 3 { "comes first" } else { "is best" };
     format!(
-        "{caution}For {names}, {} {leads}: its {what} is {}, the median of {rounds} {}.{ties}",
+        "{caution}For {names}, {} {leads}: its {what} is {}, the median of {}.{ties}",
         best.name,
         value(figure),
-        if rounds == 1 { "round" } else { "rounds" },
+        super::table::rounds(rounds),
     )
 }
 

@@ -9,7 +9,8 @@ const SESSIONS_MAX: u32 = 10_000;
 const RATE_MAX: f64 = 1_000_000.0;
 /// Longest handler, in microseconds: ten seconds.
 pub(super) const HANDLER_US_MAX: f64 = 10_000_000.0;
-/// Smallest and largest frame: the header, the label that is checked, and the default framing's limit.
+/// Smallest and largest frame: the header with the label that is checked, and what the default
+/// framing takes.
 const FRAME_BYTES: std::ops::RangeInclusive<u16> = 12..=16_384;
 
 impl Workload {

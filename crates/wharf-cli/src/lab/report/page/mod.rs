@@ -1,14 +1,16 @@
 //! The report as one page: no script, no link, nothing to load.
 
 mod charts;
+mod notes;
 mod svg;
+mod tables;
 
 use std::fmt::Write as _;
 
 use svg::escape;
 
 use super::table::{count, count_u64, interval, listed, time, times};
-use super::{ClassReport, LayoutReport, Report, VariantReport};
+use super::{LayoutReport, Report, VariantReport};
 use crate::lab::workload::Rank;
 
 /// The whole page.
@@ -63,13 +65,11 @@ fn facts(out: &mut String, report: &Report) {
         ),
         checked,
     ];
-    for ceiling in &report.one_core_ceilings {
-        let of = super::table::named(&ceiling.variant);
+    for (class, per_s) in report.ceilings() {
+        let class = escape(class);
+        let per_s = count(per_s);
         facts.push(format!(
-            "one-core ceiling of {}{}: <b>{}</b> frames/s",
-            escape(&ceiling.class),
-            escape(&of),
-            count(ceiling.frames_per_s)
+            "one-core ceiling of {class}: <b>{per_s}</b> frames/s"
         ));
     }
     facts.push(format!("wharf {}", report.version));
@@ -81,75 +81,50 @@ fn facts(out: &mut String, report: &Report) {
 }
 
 fn section(out: &mut String, report: &Report, variant: &VariantReport) {
-    let title = if variant.name.is_empty() {
-        "Result"
-    } else {
-        &variant.name
+    let title = match variant.name.as_str() {
+        "" => "Result",
+        name => name,
     };
-    let _ = writeln!(out, "<h2>{}</h2>", escape(title));
-    let fault = if report.faults.any() || !report.low_caps_held {
-        " fault"
-    } else {
-        ""
-    };
+    let fault = report.faults.any() || !report.low_caps_held;
     let rest = variant.verdict.strip_prefix(&variant.headline);
     let _ = writeln!(
         out,
-        "<div class=\"verdict{fault}\"><p><b>{}</b>{}</p></div>",
+        "<h2>{}</h2>\n<div class=\"verdict{}\"><p><b>{}</b>{}</p></div>",
+        escape(title),
+        if fault { " fault" } else { "" },
         escape(&variant.headline),
         escape(rest.unwrap_or_default())
     );
     tiles(out, report, variant);
-    let high = report.workload.high().map(|class| &class.name);
-    for name in high {
-        let shown = escape(name);
-        if report.ceiling {
-            figure(
-                out,
-                &format!("Throughput ceiling of {shown}"),
-                "Saturating, closed loop: frames a second that come back. Median of the rounds, with its 95 % bootstrap interval.",
-                &charts::throughput(variant, name, true),
-            );
-        } else {
-            figure(
-                out,
-                &format!("p99 of {shown}"),
-                "Bars: median of the rounds, with its 95 % bootstrap interval. Circles: the same layout with the low class switched off. Names in bold are best, or not told apart from the best.",
-                &charts::p99(variant, name),
-            );
-        }
-        figure(
-            out,
-            &format!("Latency of {shown}, all of it"),
-            "From the moment a frame was due until its answer was read; all rounds together. Lower and flatter is better.",
-            &charts::distribution(variant, name),
-        );
+    for class in report.workload.high() {
+        high(out, report, variant, &class.name);
     }
-    let saturating = report.workload.low().map(|class| &class.name);
-    for name in saturating.filter(|name| closed(variant, name)) {
-        figure(
-            out,
-            &format!("What {} gets done", escape(name)),
-            "A low class that always has work: what protecting the high class costs it.",
-            &charts::throughput(variant, name, false),
-        );
+    let low = report.workload.low().map(|class| class.name.as_str());
+    for name in low.filter(|name| closed(variant, name)) {
+        let chart = charts::throughput(variant, name, false);
+        figure(out, &format!("What {name} gets done"), notes::LOW, &chart);
     }
-    figure(
-        out,
-        "CPU use of the server",
-        "Cores busy, looked at ten times a second, mean over the rounds.",
-        &charts::cpu(report, variant),
-    );
-    let _ = writeln!(
-        out,
-        "<h3>All figures</h3>\n<p class=\"note\">Medians over the rounds; max is the longest of all.</p>"
-    );
-    classes(out, variant);
-    let _ = writeln!(
-        out,
-        "<h3>What it costs</h3>\n<p class=\"note\">CPU time and switches are the server process's, divided by all frames it handled; low handlers at once are counted in the handlers.</p>"
-    );
-    costs(out, variant);
+    let chart = charts::cpu(report, variant);
+    figure(out, "CPU use of the server", notes::CPU, &chart);
+    heading(out, "All figures", notes::CLASSES);
+    tables::classes(out, variant);
+    heading(out, "What it costs", notes::COSTS);
+    tables::costs(out, variant);
+}
+
+/// The charts of a high class.
+fn high(out: &mut String, report: &Report, variant: &VariantReport, name: &str) {
+    if report.ceiling {
+        let chart = charts::throughput(variant, name, true);
+        let title = format!("Throughput ceiling of {name}");
+        figure(out, &title, notes::CEILING, &chart);
+    } else {
+        let chart = charts::p99(variant, name);
+        figure(out, &format!("p99 of {name}"), notes::P99, &chart);
+    }
+    let chart = charts::distribution(variant, name);
+    let title = format!("Latency of {name}, all of it");
+    figure(out, &title, notes::LATENCY, &chart);
 }
 
 fn closed(variant: &VariantReport, name: &str) -> bool {
@@ -160,11 +135,14 @@ fn closed(variant: &VariantReport, name: &str) -> bool {
     variant.layouts.iter().any(of)
 }
 
+fn heading(out: &mut String, title: &str, note: &str) {
+    let title = escape(title);
+    let _ = writeln!(out, "<h3>{title}</h3>\n<p class=\"note\">{note}</p>");
+}
+
 fn figure(out: &mut String, title: &str, note: &str, svg: &str) {
-    let _ = writeln!(
-        out,
-        "<h3>{title}</h3>\n<p class=\"note\">{note}</p>\n<figure>\n{svg}</figure>"
-    );
+    heading(out, title, note);
+    let _ = writeln!(out, "<figure>\n{svg}</figure>");
 }
 
 /// The best layout in four numbers.
@@ -227,95 +205,12 @@ fn tiles(out: &mut String, report: &Report, variant: &VariantReport) {
     out.push_str("</div>\n");
 }
 
-fn classes(out: &mut String, variant: &VariantReport) {
-    out.push_str("<div class=\"scroll\"><table>\n<thead><tr><th>layout</th><th class=\"l\">class</th><th>due/s</th><th>done/s</th><th>p50</th><th>p99</th><th>p99.9</th><th>max</th><th>p99 / low off [95 %]</th><th>driver late p99</th></tr></thead>\n<tbody>\n");
-    for layout in &variant.layouts {
-        for (at, class) in layout.classes.iter().enumerate() {
-            class_row(out, variant, layout, class, at == 0);
-        }
-    }
-    out.push_str("</tbody></table></div>\n");
-}
-
-fn class_row(
-    out: &mut String,
-    variant: &VariantReport,
-    layout: &LayoutReport,
-    class: &ClassReport,
-    first: bool,
-) {
-    let best = variant.best.iter().any(|best| best == layout.name);
-    let row = match (first, best) {
-        (true, true) => "first best",
-        (true, false) => "first",
-        _ => "",
-    };
-    let low = if class.class == Rank::Low {
-        " class=\"low\""
-    } else {
-        ""
-    };
-    let name = if first { layout.name } else { "" };
-    let _ = write!(
-        out,
-        "<tr class=\"{row}\"><td>{name}</td><td class=\"l\">{}</td>",
-        escape(&class.name)
-    );
-    let dash = || "–".to_owned();
-    let latency = |value: fn(&super::LatencyReport) -> f64| {
-        class.latency.as_ref().map_or_else(dash, |l| time(value(l)))
-    };
-    let ratio = class
-        .p99_to_low_off
-        .map_or_else(dash, |f| format!("{}{}", times(f.median), interval(&f)));
-    for cell in [
-        class
-            .offered_per_s
-            .map_or_else(|| "always".to_owned(), count),
-        class.frames_per_s.map_or_else(dash, |f| count(f.median)),
-        latency(|l| l.p50_us),
-        latency(|l| l.p99_us.median),
-        latency(|l| l.p99_9_us),
-        latency(|l| l.max_us),
-        ratio,
-        class.driver_late_p99_us.map_or_else(dash, time),
-    ] {
-        let _ = write!(out, "<td{low}>{cell}</td>");
-    }
-    out.push_str("</tr>\n");
-}
-
-fn costs(out: &mut String, variant: &VariantReport) {
-    out.push_str("<div class=\"scroll\"><table>\n<thead><tr><th>layout</th><th class=\"l\">is</th><th>CPU µs/frame</th><th>low off</th><th>switches/frame</th><th>hand-offs/frame</th><th>workers</th><th>threads</th><th>lines</th><th>low at once</th><th>server cores</th><th>driver cores</th></tr></thead>\n<tbody>\n");
-    for l in &variant.layouts {
-        let off = l
-            .cpu_us_per_frame_low_off
-            .map_or_else(|| "–".to_owned(), |us| format!("{us:.1}"));
-        let _ = writeln!(
-            out,
-            "<tr class=\"first\"><td>{}</td><td class=\"l low\">{}</td><td>{:.1}</td><td>{off}</td><td>{:.2}</td><td>{:.2}</td><td>{}</td><td>{}</td><td>{}</td><td>{} of {}</td><td>{:.2}</td><td>{:.2}</td></tr>",
-            l.name,
-            escape(l.about),
-            l.cpu_us_per_frame,
-            l.switches_per_frame,
-            l.hand_offs_per_frame,
-            l.workers,
-            l.threads,
-            l.topology_lines,
-            l.low_at_once_max,
-            l.low_cap,
-            l.cpu_cores,
-            l.client_cpu_cores
-        );
-    }
-    out.push_str("</tbody></table></div>\n");
-}
-
 fn topologies(out: &mut String, report: &Report) {
     let Some(variant) = report.variants.first() else {
         return;
     };
-    out.push_str("<h2>The topologies</h2>\n<p class=\"note\">All that differs between the layouts; the handlers are the same. A connect address is filled in for each run.</p>\n");
+    let note = notes::TOPOLOGIES;
+    let _ = writeln!(out, "<h2>The topologies</h2>\n<p class=\"note\">{note}</p>");
     for layout in &variant.layouts {
         let _ = writeln!(
             out,
@@ -329,21 +224,17 @@ fn topologies(out: &mut String, report: &Report) {
 }
 
 fn method(out: &mut String, report: &Report) {
-    let names: Vec<&str> = report
-        .workload
-        .classes
-        .iter()
-        .map(|class| class.name.as_str())
-        .collect();
+    let classes = report.workload.classes.iter();
+    let names: Vec<&str> = classes.map(|class| class.name.as_str()).collect();
     let load = report.machine.load_1min.map_or_else(String::new, |load| {
-        format!(
-            " The machine's load average at the end was {load:.1}, the lab's own work included."
-        )
+        format!(" Load average at the end: {load:.1}, the lab's own work included.")
     });
     let _ = writeln!(
         out,
-        "<footer><p><b>How it was measured.</b> A server process for each run, and one driving thread with network code of its own, on the same machine; the driver's CPU time is in the tables. Each round runs every layout, in an order that moves on from round to round; {warmup} s of warm-up before each run are not counted. Frames of {classes} are due on a schedule that does not wait for the server, unless a class always has work; latency runs from the moment a frame was due (coordinated omission), and how late the driver itself was is listed. Handlers that spin count CPU time, so being preempted makes them longer. Every answer is checked byte by byte, and for order. Ratios are paired by round; intervals are 95 % percentile bootstrap intervals of the median.{load}</p></footer>",
-        warmup = report.warmup_seconds,
-        classes = escape(&listed(&names)),
+        "<footer><p>{} {} s of warm-up before each run are not counted. Classes: {}.{load}</p>\
+         </footer>",
+        notes::METHOD,
+        report.warmup_seconds,
+        escape(&listed(&names)),
     );
 }
