@@ -419,3 +419,68 @@ impl Agreement {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(real: f64, model: f64) -> Pair {
+        Pair { real, model }
+    }
+
+    fn cell(per_s: Pair, p50_us: Pair, p99_us: Pair) -> Cell {
+        Cell {
+            workload: "fair".into(),
+            layout: "lanes".into(),
+            phase: Phase::Full,
+            class: "game".into(),
+            per_s,
+            p50_us,
+            p99_us,
+            late_p99_us: pair(0.0, 0.0),
+        }
+    }
+
+    #[test]
+    fn a_row_agrees_only_if_all_three_are_near() {
+        let near = pair(100.0, 109.0);
+        let far = pair(100.0, 126.0);
+        assert!(cell(near, pair(100.0, 124.0), pair(100.0, 76.0)).agrees());
+        assert!(
+            !cell(pair(100.0, 111.0), near, near).agrees(),
+            "throughput is held tighter"
+        );
+        assert!(!cell(near, far, near).agrees());
+        assert!(!cell(near, near, pair(100.0, 74.0)).agrees());
+        assert!(
+            !cell(near, pair(0.0, 5.0), near).agrees(),
+            "a latency out of nothing"
+        );
+    }
+
+    #[test]
+    fn it_holds_with_one_workload_off_and_not_with_two() {
+        let of = |agrees| OfWorkload {
+            workload: "fair".into(),
+            agrees,
+            others: Some(0.7),
+            cells: vec![cell(pair(1.0, 1.0), pair(1.0, 1.1), pair(1.0, 1.2))],
+        };
+        let agreement = |agree: [bool; 5]| Agreement {
+            effort: Effort::default(),
+            workloads: agree.map(of).into(),
+        };
+        assert!(agreement([true, true, false, true, true]).holds());
+        let off = agreement([true, false, false, true, true]);
+        assert!(!off.holds());
+        assert!(off.disturbed().contains("0.7 cores"), "{}", off.disturbed());
+        let table = off.table();
+        assert_eq!(
+            table.len(),
+            1 + 2 * 5,
+            "a row and a verdict each, under one head"
+        );
+        assert!(table[4].contains("does not agree"), "{table:?}");
+        assert!(off.bound().contains("5 rows"), "{}", off.bound());
+    }
+}

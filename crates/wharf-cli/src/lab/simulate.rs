@@ -1,5 +1,5 @@
-//! `wharf lab --simulate`: answers for a machine that this one is not, once the model has been shown
-//! to agree with this one.
+//! `wharf lab --simulate`: answers for a machine that this one is not, once the model has been
+//! shown to agree with this one.
 
 use std::fs::File;
 use std::hash::Hasher as _;
@@ -64,8 +64,8 @@ pub(crate) fn answer(question: &Question) -> Result<Exit, Failure> {
     }
     if !kept.agreement.holds() {
         return Err(Failure::fault(format!(
-            "the model does not agree with this machine, so it does not answer for {} cores.{} On a \
-             quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 5",
+            "the model does not agree with this machine, so it does not answer for {} cores.{} On \
+             a quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 5",
             question.cores,
             kept.agreement.disturbed()
         )));
@@ -109,8 +109,8 @@ fn one_load(
     ))?;
     let [p50, p99, p999, alone] = ["p50 us", "p99 us", "p99.9 us", "alone p99"];
     out::line(format!(
-        "  {:18} {:10} {:>10} {p50:>9} {p99:>9} {p999:>9} {alone:>9} {:>7} {:>6} {:>10}",
-        "layout", "class", "frames/s", "threads", "cores", "switches/s"
+        "  {:18} {:8} {:>9} {:>8} {p50:>9} {p99:>9} {p999:>9} {alone:>9} {:>7} {:>6} {:>10} {:>11}",
+        "layout", "class", "frames/s", "unsent", "threads", "cores", "switches/s", "hand-offs/s"
     ))?;
     for layout in &question.layouts {
         let (full, threads) = one_run(question, *layout, &workload, &ceilings, costs)?;
@@ -124,13 +124,15 @@ fn one_load(
                 Rank::Low => String::new(),
             };
             out::line(format!(
-                "  {:18} {:10} {:>10.0} {p50:>9} {p99:>9} {p999:>9} {alone:>9} {threads:>7} {:>6.2} \
-                 {:>10.0}",
+                "  {:18} {:8} {:>9.0} {:>8} {p50:>9} {p99:>9} {p999:>9} {alone:>9} {threads:>7} \
+                 {:>6.2} {:>10.0} {:>11.0}",
                 layout.name(),
                 class.name,
                 got.frames_per_s,
+                got.unsent,
                 full.cpu,
-                full.switches_per_s
+                full.switches_per_s,
+                full.hand_offs_per_s
             ))?;
         }
     }

@@ -155,7 +155,10 @@ impl Knob {
                 add(&mut costs.os.start_halted, by / 2.0);
                 add(&mut costs.os.start_polling, by / 4.0);
             }
-            Self::WakeCost => add(&mut costs.os.wake_far, by),
+            Self::WakeCost => {
+                add(&mut costs.os.wake_near, by);
+                add(&mut costs.os.wake_far, by);
+            }
         }
     }
 }

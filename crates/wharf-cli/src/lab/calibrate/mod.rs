@@ -1,4 +1,4 @@
-//! What this machine and this build cost, measured on the spot: the numbers that the model is given.
+//! What this machine and this build cost, measured on the spot: what the model is given.
 //!
 //! System calls, wakes and switches are measured by themselves (`machine.rs`). What the library and
 //! the driver add to them comes from short real runs of workloads made for it: the model plays the

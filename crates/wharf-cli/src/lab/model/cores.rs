@@ -3,6 +3,7 @@
 //! What a thread does is a [`Program`]: asked when the thread is on a core and has nothing left to
 //! do. Everything happens at whole nanoseconds of virtual time, in an order that the seed fixes.
 
+use super::costs::OsCosts;
 use super::eevdf::{Fair, Lag, weight_of};
 use super::events::Calendar;
 
@@ -24,59 +25,6 @@ pub(super) enum Action {
 pub(super) trait Program {
     /// The thread is on a core and has done what it was told last. It may wake others.
     fn next(&mut self, thread: ThreadId, now: u64, wakes: &mut Vec<ThreadId>) -> Action;
-}
-
-/// What the operating system and the machine cost, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct OsCosts {
-    /// CPU time from one thread to another on one core.
-    pub(crate) switch: u64,
-    /// The waker's CPU time if the other runs on its own core.
-    pub(crate) wake_local: u64,
-    /// The waker's CPU time if the other core is idle and polls.
-    pub(crate) wake_near: u64,
-    /// The waker's CPU time if a halted or busy core must be.
-    pub(crate) wake_far: u64,
-    /// From the wake until the thread runs, on an idle core that still polls.
-    pub(crate) start_polling: u64,
-    /// The same on a core that has halted.
-    pub(crate) start_halted: u64,
-    /// The same on a busy core, if the thread may preempt.
-    pub(crate) start_busy: u64,
-    /// How long an idle core polls before it halts.
-    pub(crate) poll: u64,
-    /// How much later than asked a timed wait ends.
-    pub(crate) timer_late: u64,
-    /// The scheduler's base slice.
-    pub(crate) slice: u64,
-    /// The scheduler's tick.
-    pub(crate) tick: u64,
-}
-
-impl OsCosts {
-    /// A machine that costs nothing: for the results of queueing theory.
-    #[cfg(test)]
-    pub(super) const FREE: Self = Self {
-        switch: 0,
-        wake_local: 0,
-        wake_near: 0,
-        wake_far: 0,
-        start_polling: 0,
-        start_halted: 0,
-        start_busy: 0,
-        poll: 0,
-        timer_late: 0,
-        slice: 1_400_000,
-        tick: Self::TICK,
-    };
-
-    /// Linux's tick at CONFIG_HZ=250, which most distributions' kernels have.
-    pub(crate) const TICK: u64 = 4_000_000;
-
-    /// Linux's base slice: 0.7 ms times 1 + log2 of the cores, of which it counts 8 at most.
-    pub(crate) fn slice_of(cores: usize) -> u64 {
-        700_000 * u64::from(1 + cores.clamp(1, 8).ilog2())
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +172,7 @@ impl Machine {
     }
 
     /// CPU time of threads, and of switches between them, over all cores.
+    #[cfg(test)]
     pub(super) fn busy(&self) -> (u64, u64) {
         let sum = |of: fn(&Core) -> u64| self.cores.iter().map(of).sum();
         (sum(|core| core.busy), sum(|core| core.switching))

@@ -73,7 +73,12 @@ fn scripts() -> impl Strategy<Value = Vec<Vec<Step>>> {
         2 => (1u64..20_000_000).prop_map(Step::Wait),
         2 => (0usize..2).prop_map(Step::Wake),
     ];
-    prop::collection::vec(prop::collection::vec(step, 1..8), 2..7)
+    // Each round computes for a while: two that only wake each other would never let time pass.
+    let script = prop::collection::vec(step, 1..8).prop_map(|mut steps| {
+        steps.push(Step::Run(100_000));
+        steps
+    });
+    prop::collection::vec(script, 2..7)
 }
 
 fn costs() -> impl Strategy<Value = OsCosts> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wharf::model::LaneRule;
 
-pub(crate) use super::cores::OsCosts;
+pub(crate) use super::costs::OsCosts;
 use crate::lab::workload::Class;
 
 /// Nanoseconds of CPU time that pieces of the work take, besides the handlers'.

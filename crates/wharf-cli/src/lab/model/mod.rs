@@ -4,6 +4,7 @@
 //! and who runs next in a port or pool is decided by the library's own scheduler.
 
 mod cores;
+mod costs;
 mod eevdf;
 mod events;
 mod far;

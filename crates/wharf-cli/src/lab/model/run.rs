@@ -32,6 +32,7 @@ pub(crate) struct Outcome {
     /// Sessions given from a port to a pool, a second.
     pub(crate) hand_offs_per_s: f64,
     /// By port or pool, by lane: the most turns that ever ran at once.
+    #[cfg(test)]
     pub(crate) at_once_max: Vec<Vec<usize>>,
 }
 
@@ -91,6 +92,7 @@ pub(crate) fn simulate(scenario: &Scenario) -> Outcome {
         far_cpu: per_s(after.0.2 - before.0.2) / 1e9,
         switches_per_s: per_s(after.0.1 - before.0.1),
         hand_offs_per_s: per_s(after.1 - before.1),
+        #[cfg(test)]
         at_once_max: world
             .queues
             .iter()

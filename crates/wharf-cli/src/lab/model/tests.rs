@@ -1,5 +1,4 @@
-use super::cores::OsCosts;
-use super::input::{Costs, FarEnd, Placement, Scenario};
+use super::input::{Costs, FarEnd, OsCosts, Placement, Scenario};
 use super::layouts::placement;
 use super::run::{Outcome, simulate};
 use crate::lab::workload::{Arrivals, Class, Cost, Handler, Load, Rank, Role, Work};
