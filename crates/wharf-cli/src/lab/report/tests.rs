@@ -207,6 +207,22 @@ fn what_was_not_carried_is_said() {
 }
 
 #[test]
+fn a_driver_that_was_late_itself_is_told() {
+    let mut runs: Vec<_> = LAYOUTS
+        .map(|layout| run(layout, 0, Phase::Full, 100))
+        .to_vec();
+    let said = |runs: &[Run]| of_runs(runs.to_vec(), 1).variants.remove(0).verdict;
+    for (late_us, told) in [(40, false), (60, true)] {
+        for run in &mut runs {
+            run.classes[0].late = latencies();
+            run.classes[0].late.record_n(late_us * 1000, 1000).unwrap();
+        }
+        let said = said(&runs);
+        assert_eq!(said.contains("one in a hundred 60 µs late"), told, "{said}");
+    }
+}
+
+#[test]
 fn the_page_and_the_text_show_every_layout() {
     let report = report(|layout, _| 200 + 100 * layout as u64);
     let (page, text) = (page(&report), report.to_string());

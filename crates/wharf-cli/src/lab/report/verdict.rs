@@ -10,6 +10,9 @@ use crate::lab::workload::{Rank, Workload};
 /// A layout that answers less than this share of what was due has not carried the load.
 const CARRIED: f64 = 0.97;
 
+/// A driver whose own p99 of lateness is more than this share of a p99 is much of it.
+const LATE: f64 = 0.5;
+
 /// A layout, and its measure's median.
 type Ranked<'a> = (&'a LayoutReport, f64);
 
@@ -50,6 +53,7 @@ pub(super) fn verdict(
         low_cost(&ranked),
         low_share(&ranked),
         price(&ranked),
+        late_driver(plan, best.0),
         not_carried(plan, report),
         caps(workload, report),
     ];
@@ -271,6 +275,24 @@ fn price(ranked: &[Ranked<'_>]) -> String {
         best.hand_offs_per_frame,
         best.topology_lines,
         best.workers
+    )
+}
+
+/// A driver that was late itself: then the machine was too busy to tell small differences.
+fn late_driver(plan: &Plan, best: &LayoutReport) -> String {
+    let late = |class: &ClassReport| {
+        let p99 = class.latency.as_ref()?.p99_us.median;
+        let late = class.driver_late_p99_us?;
+        (late > LATE * p99).then_some((class.name.clone(), late))
+    };
+    let Some((class, late)) = high(best).find_map(late).filter(|_| !plan.ceiling) else {
+        return String::new();
+    };
+    format!(
+        "Take care: of the frames of {class} under {}, the driver itself sent one in a hundred {} \
+         late or more, which is much of that p99; a machine with more idle cores tells more.",
+        best.name,
+        time(late)
     )
 }
 
