@@ -68,6 +68,8 @@ struct Core {
     ticking: bool,
     busy: u64,
     switching: u64,
+    /// What the last switch costs.
+    last_switch: u64,
     /// Something changed: it must choose again.
     look: bool,
     /// Another core did it.
@@ -120,6 +122,7 @@ impl Machine {
             ticking: false,
             busy: 0,
             switching: 0,
+            last_switch: 0,
             look: false,
             remote: false,
         };
@@ -398,7 +401,10 @@ impl Machine {
         } else {
             self.costs.switch
         };
-        at.switching += cost;
+        // A switch that is itself interrupted has not used all of its time.
+        let unused = at.since.saturating_sub(self.now).min(at.last_switch);
+        at.switching = at.switching + cost - unused;
+        at.last_switch = cost;
         at.since = self.now + start + cost;
         self.threads[thread].switches += 1;
         self.threads[thread].core = core;
