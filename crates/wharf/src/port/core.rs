@@ -10,6 +10,7 @@ use super::contract::{Backend, Bits, Token};
 use super::current;
 use super::jobs::Jobs;
 use super::nap::Naps;
+use super::rescue::{RESCUE_AFTER, Rescue};
 use super::served::Served;
 use super::table::Table;
 use super::timers::Timers;
@@ -18,8 +19,6 @@ use crate::sched::{Lane, LaneSpec, RunQueue};
 use crate::stats::{Counter, Histogram, NetCounters};
 use crate::time::Time;
 
-/// How long a turn may keep what it sent to others before a sibling flushes it (R5).
-const RESCUE_AFTER: Duration = Duration::from_millis(1);
 /// Deadlines acted on between two turns.
 const TIMERS_PER_STEP: usize = 64;
 
@@ -53,7 +52,7 @@ pub(crate) struct PortCore {
     /// timers are set.
     rescue: OnceLock<Token>,
     guardians_rescue: OnceLock<Token>,
-    watching: AtomicBool,
+    pub(super) watching: AtomicBool,
 }
 
 /// What one worker shows to the others. Aligned so that no two workers write to one cache line.
@@ -376,64 +375,6 @@ impl std::fmt::Debug for PortCore {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-/// Takes the dirty list of a worker whose turn is stuck, so that frames sent to others do not wait
-/// for it (R5). A tenant of the table like any other, for the sake of its timer.
-struct Rescue {
-    of: Weak<PortCore>,
-    /// Whose worker comes for it.
-    by: Weak<PortCore>,
-}
-
-impl Served for Rescue {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {}
-
-    fn work(self: Arc<Self>, _: Time) {}
-
-    fn timer(self: Arc<Self>, now: Time) {
-        let (Some(port), Some(by)) = (self.of.upgrade(), self.by.upgrade()) else {
-            return;
-        };
-        // First the flag, then the lists: a turn that gathers in between watches for itself. Read
-        // and written in one: whoever left it to this look has its entry seen by it.
-        port.watching.swap(false, Ordering::AcqRel);
-        let mut waiting = false;
-        for slot in port.slots() {
-            let since = slot.turn_since.load(Ordering::Relaxed);
-            let stuck = since != 0 && now.since(Time::from_nanos(since)) >= RESCUE_AFTER;
-            let mut dirty = slot.dirty.lock();
-            if stuck {
-                let taken = std::mem::take(&mut *dirty);
-                drop(dirty);
-                let each = taken.into_iter();
-                each.for_each(|item| by.push_work(item));
-            } else {
-                waiting |= !dirty.is_empty();
-            }
-        }
-        if waiting {
-            port.watch_dirty();
-        }
-    }
-
-    fn lane(&self) -> usize {
-        0
-    }
-
-    fn identity(&self) -> (u64, usize) {
-        (0, 0)
-    }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
-
-    fn discard(self: Arc<Self>) {}
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod epoll;
 mod jobs;
 mod nap;
 mod parking;
+mod rescue;
 mod served;
 mod signals;
 #[cfg(feature = "sim")]
