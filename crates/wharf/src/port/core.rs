@@ -1,12 +1,11 @@
 //! What the workers of a port share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::contract::{Backend, Bits, Token};
+use super::contract::{Backend, Token};
 use super::current;
 use super::jobs::Jobs;
 use super::nap::Naps;
@@ -14,7 +13,6 @@ use super::rescue::{RESCUE_AFTER, Rescue};
 use super::served::Served;
 use super::table::Table;
 use super::timers::Timers;
-use super::worker::TurnCx;
 use crate::sched::{Lane, LaneSpec, RunQueue};
 use crate::stats::{Counter, Histogram, NetCounters};
 use crate::time::Time;
@@ -381,6 +379,7 @@ impl std::fmt::Debug for PortCore {
 mod tests {
     use std::io::{self, ErrorKind, IoSlice};
     use std::net::SocketAddr;
+    use std::time::Duration;
 
     use super::*;
     use crate::port::contract::{ListenOptions, Ready, SocketOptions, Wait};
