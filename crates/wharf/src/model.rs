@@ -1,7 +1,7 @@
 //! The scheduler as a value, for a simulator of whole machines (`wharf lab --simulate`).
 //!
 //! Internal: it follows the scheduler wherever that goes, and no version promises anything of it.
-//! It adds nothing to [`crate::sched`], so that what is simulated is what runs.
+//! It adds nothing to `sched`, so that what is simulated is what runs.
 
 use std::time::Duration;
 
