@@ -17,9 +17,11 @@ pub(super) const KNOBS: [Knob; 8] = [
     Knob::FarFrame,
     Knob::SpinMore,
     Knob::HandOff,
-    Knob::Wakes,
     Knob::WakeCost,
+    Knob::Wakes,
 ];
+/// Most that coming on a core may be said to cost.
+const SWITCH_MAX: u64 = 10_000;
 /// Steps of one fit.
 const STEPS: usize = 6;
 
@@ -40,7 +42,7 @@ pub(super) enum Knob {
     HandOff,
     /// How long a wake takes: the middle latency of frames that come one by one.
     Wakes,
-    /// What a wake costs: CPU of the server a frame of such.
+    /// What a thread that slept finds cold: CPU of the server a frame of such.
     WakeCost,
 }
 
@@ -156,8 +158,9 @@ impl Knob {
                 add(&mut costs.os.start_polling, by / 4.0);
             }
             Self::WakeCost => {
-                add(&mut costs.os.wake_near, by);
-                add(&mut costs.os.wake_far, by);
+                add(&mut costs.os.switch, by);
+                // More than this is a neighbour that takes the caches, not the machine.
+                costs.os.switch = costs.os.switch.min(SWITCH_MAX);
             }
         }
     }

@@ -67,9 +67,6 @@ struct Core {
     changes: u64,
     ticking: bool,
     busy: u64,
-    switching: u64,
-    /// What the last switch costs.
-    last_switch: u64,
     /// Something changed: it must choose again.
     look: bool,
     /// Another core did it.
@@ -121,8 +118,6 @@ impl Machine {
             changes: 0,
             ticking: false,
             busy: 0,
-            switching: 0,
-            last_switch: 0,
             look: false,
             remote: false,
         };
@@ -174,11 +169,10 @@ impl Machine {
         }
     }
 
-    /// CPU time of threads, and of switches between them, over all cores.
+    /// CPU time of threads over all cores.
     #[cfg(test)]
-    pub(super) fn busy(&self) -> (u64, u64) {
-        let sum = |of: fn(&Core) -> u64| self.cores.iter().map(of).sum();
-        (sum(|core| core.busy), sum(|core| core.switching))
+    pub(super) fn busy(&self) -> u64 {
+        self.cores.iter().map(|core| core.busy).sum()
     }
 
     /// Runs the program until `end`.
@@ -401,11 +395,9 @@ impl Machine {
         } else {
             self.costs.switch
         };
-        // A switch that is itself interrupted has not used all of its time.
-        let unused = at.since.saturating_sub(self.now).min(at.last_switch);
-        at.switching = at.switching + cost - unused;
-        at.last_switch = cost;
-        at.since = self.now + start + cost;
+        at.since = self.now + start;
+        // Its own time: cold caches are what most of it is.
+        self.threads[thread].left += cost;
         self.threads[thread].switches += 1;
         self.threads[thread].core = core;
         self.expect(core);

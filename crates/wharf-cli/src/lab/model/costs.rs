@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// What the operating system and the machine cost, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OsCosts {
-    /// CPU time from one thread to another on one core.
+    /// CPU time that a thread uses up when it comes on a core after another: the kernel's part, and
+    /// the caches' that it finds cold.
     pub(crate) switch: u64,
     /// The waker's CPU time if the other runs on its own core.
     pub(crate) wake_local: u64,
