@@ -29,6 +29,8 @@ pub(crate) enum Layout {
     DispatchSplit,
     /// One port, as many workers as cores, of which the low classes hold one at most.
     Lanes,
+    /// The same with one worker more, for low handlers that wait instead of computing.
+    LanesSpare,
     /// A port per network, the low ones with one worker at the lowest priority on the last core.
     Dedicated,
 }
@@ -54,7 +56,7 @@ impl TopologyText {
 
 impl Layout {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::PortPerNetwork,
         Self::Shared,
         Self::Selective,
@@ -62,6 +64,7 @@ impl Layout {
         Self::Dispatch,
         Self::DispatchSplit,
         Self::Lanes,
+        Self::LanesSpare,
         Self::Dedicated,
     ];
 
@@ -75,6 +78,7 @@ impl Layout {
             Self::Dispatch => "dispatch",
             Self::DispatchSplit => "dispatch_split",
             Self::Lanes => "lanes",
+            Self::LanesSpare => "lanes_spare",
             Self::Dedicated => "dedicated",
         }
     }
@@ -89,15 +93,20 @@ impl Layout {
             Self::Dispatch => "one dispatching worker, a pool a class",
             Self::DispatchSplit => "the same, no more pool threads than cores",
             Self::Lanes => "one port, the low class capped at one worker",
+            Self::LanesSpare => "the same, one worker more than cores",
             Self::Dedicated => "a port each, the low ones niced and pinned",
         }
     }
 
-    /// The six of the argument; with a split of the cores too where a ceiling is asked for.
+    /// The six of the argument; with a split of the cores too where a ceiling is asked for. A spare
+    /// worker is only had by its name.
     pub(crate) fn usual(ceiling: bool) -> Vec<Self> {
-        let split = |layout: &Self| matches!(layout, Self::SelectiveSplit | Self::DispatchSplit);
-        let all = Self::ALL.into_iter();
-        all.filter(|layout| ceiling || !split(layout)).collect()
+        let usual = |layout: &Self| match layout {
+            Self::SelectiveSplit | Self::DispatchSplit => ceiling,
+            Self::LanesSpare => false,
+            _ => true,
+        };
+        Self::ALL.into_iter().filter(usual).collect()
     }
 
     /// The layout with this name.
@@ -199,6 +208,7 @@ fn threads(layout: Layout, cores: usize, workload: &Workload) -> (String, u64) {
             section("pool", "low", 1, "");
         }
         Layout::Lanes => section("port", "front", cores, lanes),
+        Layout::LanesSpare => section("port", "front", cores + 1, lanes),
     }
     (text, total)
 }
@@ -233,7 +243,7 @@ fn of_class(layout: Layout, class: &Class) -> Place {
             pool: Some(either("high", "low")),
             ..Place::port("front")
         },
-        Layout::Lanes => Place {
+        Layout::Lanes | Layout::LanesSpare => Place {
             lane: Some(either("players", "backend")),
             ..Place::port("front")
         },
