@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "strands/draining.rs"]
+mod draining;
 #[path = "strands/ending.rs"]
 mod ending;
 #[path = "strands/jobs.rs"]
@@ -18,6 +20,10 @@ mod ticks;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use draining::{
+    a_drop_that_blocks_is_named, a_stop_lets_jobs_of_on_close_run,
+    jobs_run_beside_ticks_that_overrun,
+};
 use ending::{
     a_host_that_never_starts_drops_strands, a_panic_closes_its_strand_alone,
     a_stop_drops_what_waits, a_strand_that_lost_its_handles_runs_what_it_took,
@@ -61,7 +67,11 @@ each_backend!(
     a_host_that_never_starts_drops_strands,
 );
 each_backend!(exclusive a_stop_drops_what_waits);
-on_real_sockets!(exclusive a_stuck_job_is_named);
+on_real_sockets!(exclusive a_stuck_job_is_named, a_drop_that_blocks_is_named);
+on_real_sockets!(
+    a_stop_lets_jobs_of_on_close_run,
+    jobs_run_beside_ticks_that_overrun
+);
 each_backend!(
     jobs_run_side_by_side,
     jobs_are_bounded,

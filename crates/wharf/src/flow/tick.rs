@@ -93,7 +93,10 @@ impl<H: Handler> SessionCore<H> {
         if released && here {
             self.flush_queue(now);
         } else if released && self.word.mark(word::DIRTY) == 0 {
-            self.net.port.push_work(self.as_served());
+            // All of the port's workers may be in handlers that take long (R5).
+            if let Some(item) = self.net.port.offer_work(self.as_served()) {
+                item.work(now);
+            }
         }
         released
     }

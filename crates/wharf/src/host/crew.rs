@@ -15,6 +15,8 @@ use crate::sched::Lane;
 /// The most workers of a port or pool: far beyond what a machine has cores for, so more is a
 /// mistake.
 const WORKERS_MAX: usize = 1024;
+/// What the system's set of cores can name.
+const CORES_MAX: usize = 1024;
 /// The most lanes: a session notes its lane in a byte, and nobody can order more classes.
 const LANES_MAX: usize = 64;
 
@@ -197,6 +199,16 @@ impl CrewOptions {
                 return config(format!("{whose}: {message}"));
             }
         }
+        if let Some(nice) = self.settings.nice
+            && !(-20..=19).contains(&nice)
+        {
+            return config(format!(
+                "{what}: nice is {nice}; it must be -20 (runs first) to 19 (last)"
+            ));
+        }
+        if let Some(core) = self.settings.cores.iter().find(|&&core| core >= CORES_MAX) {
+            return config(format!("{what}: there is no core {core}; the first is 0"));
+        }
         if self.jobs_max == Some(0) {
             return config(format!("{what}: jobs_max is 0; it must be at least 1"));
         }
@@ -289,7 +301,7 @@ impl Crew {
                 host.attention.notify_all();
                 for _ in have..workers {
                     if let Err(error) = self.spawn(&host.engine, &mut inner) {
-                        self.settle_for_less();
+                        self.settle_for_less(workers);
                         return Err(error);
                     }
                 }
@@ -304,13 +316,16 @@ impl Crew {
         Ok(())
     }
 
-    /// Not all the threads were to be had: those that are there are as many as are wanted.
-    fn settle_for_less(&self) {
+    /// Not all the threads were to be had: those that are there are as many as are wanted, unless
+    /// fewer are: some may be about to leave.
+    fn settle_for_less(&self, wanted: usize) {
         let mut queue = self.core.queue.lock();
-        let have = queue.workers();
-        // Not fewer than there are, so nobody has to be woken to leave.
-        let _ = queue.resize(have);
+        let have = queue.workers().min(wanted);
+        let wake = queue.resize(have);
         drop(queue);
+        if wake {
+            self.core.backend.wake();
+        }
         self.workers.store(have, Ordering::Relaxed);
     }
 
@@ -377,7 +392,7 @@ impl Hired {
             Err(error) => {
                 let crew = &self.crew.core.name;
                 tracing::error!(crew, %error, "no thread for a worker: it goes on with fewer");
-                self.crew.settle_for_less();
+                self.crew.settle_for_less(self.crew.workers());
             }
         }
     }

@@ -23,6 +23,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     if let Err(error) = prepared {
         if stop_asked {
             inner.stage = Stage::Stopped(Vec::new());
+            drop(inner);
+            // As of a stop before the start: strands and jobs that waited for it would keep their
+            // ports.
+            crews.iter().for_each(|crew| crew.core.discard_all());
+            shared.changed.notify_all();
         } else if matches!(inner.stage, Stage::Starting(_)) {
             // Only binding has failed: it may be tried again.
             inner.stage = Stage::Declaring;

@@ -2,7 +2,8 @@
 //!
 //! 1. **request** (any thread, a handler too): networks take nothing new, every session is asked to
 //!    close in good order; returns at once.
-//! 2. **drain**: until no session is left, or the drain deadline.
+//! 2. **drain**: until no session is left and no job waits or runs, or the drain deadline. Ticks have
+//!    ended, and with the last session go posts of threads that are no workers.
 //! 3. **cut**: what is left is aborted; a short grace.
 //! 4. **quit**: the workers end after the turn they are in; a short grace.
 //! 5. **join**: ended threads are joined; a worker that is still in a callback is named and left.
@@ -45,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(2);
 impl Shared {
     /// Step 1, from any thread. A second call changes nothing.
     pub(super) fn request_stop(self: &Arc<Self>) {
-        let networks = {
+        let (networks, crews) = {
             let mut inner = self.inner.lock();
             match &inner.stage {
                 Stage::Running => {}
@@ -71,8 +72,9 @@ impl Shared {
                 told: false,
                 hurry: false,
             });
-            inner.networks.clone()
+            (inner.networks.clone(), inner.crews())
         };
+        crews.iter().for_each(|crew| crew.core.jobs.end_ticks());
         networks.iter().for_each(|network| network.stop(false));
         if let Stage::Stopping(stopping) = &mut self.inner.lock().stage {
             stopping.told = true;
@@ -146,6 +148,8 @@ impl Shared {
             .crews()
             .iter()
             .all(|crew| crew.core.alive.load(Ordering::Acquire) == 0);
+        // What `on_close` has posted to strands, and their jobs, come to their end too.
+        let idle = empty && inner.crews().iter().all(|crew| crew.core.is_idle());
         let drain = inner.drain_deadline;
         let Stage::Stopping(stopping) = &mut inner.stage else {
             return Time::NEVER;
@@ -158,11 +162,20 @@ impl Shared {
         let until = *stopping.until.get_or_insert(now + grace);
         let late = now >= until;
         match stopping.step {
-            Step::Drain if empty && stopping.told => stopping.next(Step::Quit),
+            Step::Drain if empty && stopping.told => {
+                if !idle && !late && !stopping.hurry {
+                    let crews = inner.crews();
+                    crews.iter().for_each(|crew| crew.core.jobs.end_posts());
+                    return now + LOOK;
+                }
+                stopping.next(Step::Quit);
+                // A job that runs has as long as a session would have had.
+                stopping.until = Some(until.max(now + GRACE));
+            }
             Step::Drain if late || stopping.hurry => stopping.next(Step::Cut),
             Step::Cut if empty || late => stopping.next(Step::Quit),
             Step::Quit if ended || late => {
-                self.join(inner);
+                self.join(inner, ended);
                 return Time::NEVER;
             }
             _ => return now + LOOK,
@@ -180,7 +193,7 @@ impl Shared {
 
     /// Step 5: every worker has ended, or is named. Without the lock: threads that end and states
     /// that are dropped run user code, which may ask the host something.
-    fn join(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
+    fn join(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>, ended: bool) {
         let (crews, networks) = (inner.crews(), inner.networks.clone());
         let workers = std::mem::take(&mut inner.workers);
         drop(inner);
@@ -191,6 +204,13 @@ impl Shared {
                 &networks,
                 Duration::ZERO,
             ));
+        }
+        if stuck.is_empty() && !ended && workers.iter().any(|worker| !worker.is_finished()) {
+            let left = crews.iter().filter_map(|crew| {
+                let worker = crew.core.first_worker()?;
+                Some(StuckTurn::outside_of_turns(&crew.core.name, worker))
+            });
+            stuck.extend(left);
         }
         for worker in workers {
             if worker.is_finished() || stuck.is_empty() {

@@ -28,6 +28,20 @@ pub struct StuckTurn {
     pub lasted: Duration,
 }
 
+impl StuckTurn {
+    /// A worker that did not end and is in no turn: what a timer let go of does not let go.
+    pub(super) fn outside_of_turns(port: &str, worker: usize) -> Self {
+        Self {
+            port: port.to_owned(),
+            worker,
+            network: String::new(),
+            what: Some("the drop of something that was posted".to_owned()),
+            session: None,
+            lasted: Duration::ZERO,
+        }
+    }
+}
+
 impl fmt::Display for StuckTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

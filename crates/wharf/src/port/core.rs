@@ -149,7 +149,8 @@ impl PortCore {
 
     /// The same with threads of this nice value.
     pub(crate) fn with_nice(self, nice: Option<i32>) -> Self {
-        let nice = nice.unwrap_or(0);
+        // A negative one may be refused.
+        let nice = nice.unwrap_or(0).max(0);
         Self { nice, ..self }
     }
 
@@ -199,6 +200,11 @@ impl PortCore {
         let free = taken.iter().position(|taken| !taken)?;
         taken[free] = true;
         Some(free)
+    }
+
+    /// The first slot that has a worker.
+    pub(crate) fn first_worker(&self) -> Option<usize> {
+        self.taken.lock().iter().position(|taken| *taken)
     }
 
     /// The slot's worker has left it.
@@ -278,6 +284,22 @@ impl PortCore {
         }
     }
 
+    /// The same, if a worker is free to come for it; else the item again.
+    pub(crate) fn offer_work(&self, item: Arc<dyn Served>) -> Option<Arc<dyn Served>> {
+        let wake = {
+            let mut queue = self.queue.lock();
+            if !queue.has_free_worker() {
+                return Some(item);
+            }
+            queue.push_work(item)
+        };
+        if wake {
+            self.backend.wake();
+            self.naps.end();
+        }
+        None
+    }
+
     /// Has `timer` called on the token's tenant no later than `at`.
     pub(crate) fn arm(&self, token: Token, at: Time) {
         let mut timers = self.timers.lock();
@@ -352,6 +374,13 @@ impl PortCore {
         if let Some(slot) = slots.get(index) {
             count(slot.net(network), own.is_some());
         }
+    }
+
+    /// Whether no turn runs or waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        let runs = |slot: &WorkerSlot| slot.turn_since.load(Ordering::Acquire) != 0;
+        // The queue first: what leaves it is in a turn before the next look.
+        self.queue.lock().is_idle() && !self.slots().iter().any(runs)
     }
 
     /// Tells the workers to end after the turn they are in.

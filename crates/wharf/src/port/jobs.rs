@@ -20,6 +20,10 @@ const JOBS_MAX: usize = 256 * 1024;
 pub(crate) struct Jobs {
     waiting: AtomicUsize,
     max: AtomicUsize,
+    /// The host drains: nothing repeats any more.
+    ending: AtomicBool,
+    /// The last session is gone: only workers may still post, for what they have begun.
+    inside_only: AtomicBool,
     /// The port has stopped for good: nothing is taken any more.
     closed: AtomicBool,
     posted: Counter,
@@ -35,6 +39,8 @@ impl Default for Jobs {
         Self {
             waiting: AtomicUsize::new(0),
             max: AtomicUsize::new(JOBS_MAX),
+            ending: AtomicBool::new(false),
+            inside_only: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             posted: Counter::default(),
             ran: Counter::default(),
@@ -75,9 +81,29 @@ impl Jobs {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// The host begins to stop: ticks end, so that what was accepted can come to its end.
+    pub(crate) fn end_ticks(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on nothing comes from outside.
+    pub(crate) fn end_posts(&self) {
+        self.inside_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this thread is too late with what it posts.
+    pub(crate) fn is_late(&self) -> bool {
+        self.inside_only.load(Ordering::Relaxed) && !super::current::is_worker()
+    }
+
+    /// Whether ticks have ended.
+    pub(crate) fn ticks_ended(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
     /// A place for one more job.
     pub(crate) fn take_place(self: &Arc<Self>) -> Result<Place, SendError> {
-        if self.is_closed() {
+        if self.is_closed() || self.is_late() {
             return Err(SendError::Closed);
         }
         let max = self.max.load(Ordering::Relaxed);

@@ -199,11 +199,15 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
             .filter(|home| !std::ptr::eq(&raw const ***home, port));
         let preferred = home.is_some_and(|home| home.nice < port.nice);
         let long = index >= FLUSHED_INLINE && (home.is_some() || !alone);
-        if preferred || long {
-            let home = home.map(Arc::clone);
-            home.as_deref().unwrap_or(port).push_work(item);
-        } else {
+        if !preferred && !long {
             item.work(now);
+        } else if let Some(home) = home.map(Arc::clone) {
+            // All of its workers may be in handlers that take long (R5).
+            if let Some(item) = home.offer_work(item) {
+                item.work(now);
+            }
+        } else {
+            port.push_work(item);
         }
     }
     // The list keeps its room, unless it was a rare giant.

@@ -4,11 +4,13 @@ mod book;
 
 use std::fmt;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::contain::contained;
 use crate::error::{Error, ErrorKind, SendError};
 use crate::frame::Frame;
 use crate::handler::Handler;
@@ -290,14 +292,28 @@ impl<H: Handler, K: Clone + Eq + Hash + Send + 'static> Requests<H, K> {
     /// Fails all that wait with [`RequestError::Closed`], the oldest first, and those to come; for
     /// the session's `on_close`. Returns how many there were. Without this call they would be
     /// dropped with the state, told nothing.
+    ///
+    /// # Panics
+    /// With what one of them panicked, once all were told.
     pub fn close(&self, session: &Session<H>, state: &mut H::State) -> usize {
         let waiting = self.0.lock().close();
         let count = waiting.len();
+        let mut first_panic = None;
         for (then, timer) in waiting {
             if let Some(timer) = timer {
                 timer.cancel();
             }
-            then(session, state, Err(RequestError::Closed));
+            // Each is told, whatever another does with the news: a panic goes on at the end.
+            let told = || then(session, state, Err(RequestError::Closed));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(told)) {
+                match first_panic {
+                    None => first_panic = Some(panic),
+                    Some(_) => _ = contained(|| drop(panic)),
+                }
+            }
+        }
+        if let Some(panic) = first_panic {
+            resume_unwind(panic);
         }
         count
     }
@@ -325,5 +341,71 @@ impl<H: Handler> Waiting<H> {
 impl<H: Handler> fmt::Debug for Waiting<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Waiting(..)")
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::{CloseReason, Host, Refuse, Result};
+
+    struct Link;
+
+    impl Handler for Link {
+        type State = Requests<Self>;
+
+        fn on_open(&self, _: &Session<Self>) -> Result<Requests<Self>, Refuse> {
+            Ok(Requests::new(10))
+        }
+
+        fn on_frame(&self, _: &Session<Self>, _: &mut Requests<Self>, _: Frame<'_>) -> Result<()> {
+            Ok(())
+        }
+
+        fn on_close(&self, s: &Session<Self>, mut requests: Requests<Self>, _: CloseReason) {
+            requests.clone().close(s, &mut requests);
+        }
+    }
+
+    /// The first of three panics at the news.
+    #[test]
+    fn all_are_told_of_the_close_whatever_one_of_them_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut host = Host::new();
+        let link = host.client("link", Link);
+        let link = link.connect(listener.local_addr().unwrap()).unwrap();
+        host.start().unwrap();
+        let (_peer, _) = listener.accept().unwrap();
+        let session = loop {
+            if let Some(session) = link.sessions().first() {
+                break session;
+            }
+            std::thread::yield_now();
+        };
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = Arc::clone(&told);
+        let ask = move |s: &Session<Link>, requests: &mut Requests<Link>| {
+            for key in 0..3 {
+                let tell = Arc::clone(&tell);
+                let long = Duration::from_secs(300);
+                let sent = requests.send(s, key, b"?", long, move |_, _, answer| {
+                    assert_eq!(answer.unwrap_err(), RequestError::Closed);
+                    tell.fetch_add(1, Ordering::SeqCst);
+                    assert!(key > 0, "the first does not like it");
+                });
+                sent.unwrap();
+            }
+            s.abort();
+        };
+        session.post(ask).unwrap();
+        while host.stats().networks[0].ended == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(told.load(Ordering::SeqCst), 3);
+        assert_eq!(host.stats().networks[0].panics, 1);
+        host.stop().unwrap();
     }
 }

@@ -208,6 +208,11 @@ impl<T> Lanes<T> {
         self.queued > 0 && (0..self.lanes.len()).any(|index| self.may_run(index, workers))
     }
 
+    /// Whether nothing is queued and nothing runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queued + self.running == 0
+    }
+
     /// Items queued, eligible or not.
     pub(crate) fn queued(&self) -> usize {
         self.queued

@@ -251,6 +251,16 @@ impl<T> RunQueue<T> {
         self.lanes.queued()
     }
 
+    /// Whether a worker is in no turn.
+    pub(crate) fn has_free_worker(&self) -> bool {
+        self.parked + self.searching > 0
+    }
+
+    /// Whether no turn runs or waits, and no port work does.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.work.is_empty() && self.lanes.is_idle()
+    }
+
     /// Whether each worker will find another turn after the one it runs.
     pub(crate) fn is_behind(&self) -> bool {
         self.parked == 0 && self.lanes.queued() > self.workers

@@ -92,7 +92,7 @@ impl<T: Send + 'static> StrandCore<T> {
 
     /// Refuses, or counts what the caller is about to put in.
     fn admit(&self, mailbox: &mut Mailbox<T>) -> Result<(), SendError> {
-        if mailbox.life != Life::Open {
+        if mailbox.life != Life::Open || self.port.jobs.is_late() {
             return Err(SendError::Closed);
         }
         let waiting = mailbox.jobs.len() + self.taken.load(Ordering::Relaxed) + mailbox.delayed;
@@ -195,8 +195,11 @@ impl<T: Send + 'static> StrandCore<T> {
         let mut turn = self.turn.lock();
         let all_taken = self.take(&mut turn);
         let mut step = self.run_due(&mut turn, cx);
-        if step == Step::Done {
-            step = self.run_jobs(&mut turn, cx, all_taken);
+        if step != Step::Over {
+            // Also when the ticks have spent their budget: two that overrun would list each other
+            // again for ever, and no job would run.
+            let jobs = self.run_jobs(&mut turn, cx, all_taken);
+            step = if jobs == Step::Done { step } else { jobs };
         }
         let all_ran = step == Step::Done && turn.due.is_empty();
         if all_ran && self.is_shut() && self.nothing_waits() {

@@ -29,8 +29,9 @@ use timer::{Every, Once, Timer};
 ///
 /// Handles are cheap to clone. When the last one is dropped, or [`Self::close`] is called, the
 /// ticks end, delayed jobs whose time has not come are dropped, jobs that were accepted run, and
-/// then the value is dropped on a worker. A stop of the host drops what has not run by then. A
-/// value that holds a handle to its own strand keeps it until then: give it a [`WeakStrand`].
+/// then the value is dropped on a worker. A stop of the host ends all ticks, lets jobs that were
+/// accepted run within the drain deadline, and drops what has not run by then. A value that holds a
+/// handle to its own strand keeps it until then: give it a [`WeakStrand`].
 ///
 /// ```
 /// use wharf::Host;
@@ -42,6 +43,7 @@ use timer::{Every, Once, Timer};
 /// assert_eq!(counter.stats().waiting, 1, "jobs wait for the start");
 /// # Ok::<(), wharf::Error>(())
 /// ```
+#[must_use = "a strand whose last handle is dropped is closed"]
 pub struct Strand<T: Send + 'static>(Arc<Handle<T>>);
 
 /// What the handles share; the port knows only the core.

@@ -352,6 +352,9 @@ impl<T: Send + 'static, F: FnMut(&mut T, &Tick) + Send + 'static> Served for Eve
     fn work(self: Arc<Self>, _: Time) {}
 
     fn timer(self: Arc<Self>, _: Time) {
+        if self.strand.port.jobs.ticks_ended() {
+            return;
+        }
         let due: Arc<Self> = Arc::clone(&self);
         if !self.strand.push_due(due) {
             self.end();
