@@ -199,22 +199,29 @@ impl CrewOptions {
                 return config(format!("{whose}: {message}"));
             }
         }
-        if let Some(nice) = self.settings.nice
-            && !(-20..=19).contains(&nice)
-        {
-            return config(format!(
-                "{what}: nice is {nice}; it must be -20 (runs first) to 19 (last)"
-            ));
-        }
-        if let Some(core) = self.settings.cores.iter().find(|&&core| core >= CORES_MAX) {
-            return config(format!("{what}: there is no core {core}; the first is 0"));
-        }
+        check_settings(what, &self.settings)?;
         if self.jobs_max == Some(0) {
             return config(format!("{what}: jobs_max is 0; it must be at least 1"));
         }
         promised(what, &self.lanes, workers)?;
         Ok((workers, limit))
     }
+}
+
+/// Refuses settings that no system takes.
+fn check_settings(what: &str, settings: &ThreadSettings) -> Result<()> {
+    let config = |message: String| Err(Error::new(ErrorKind::Config, message));
+    if let Some(nice) = settings.nice
+        && !(-20..=19).contains(&nice)
+    {
+        return config(format!(
+            "{what}: nice is {nice}; it must be -20 (runs first) to 19 (last)"
+        ));
+    }
+    if let Some(core) = settings.cores.iter().find(|&&core| core >= CORES_MAX) {
+        return config(format!("{what}: there is no core {core}; the first is 0"));
+    }
+    Ok(())
 }
 
 /// Refuses fewer workers than lanes are promised, and promises that leave a lane none at all.

@@ -2,8 +2,8 @@
 //!
 //! 1. **request** (any thread, a handler too): networks take nothing new, every session is asked to
 //!    close in good order; returns at once.
-//! 2. **drain**: until no session is left and no job waits or runs, or the drain deadline. Ticks have
-//!    ended, and with the last session go posts of threads that are no workers.
+//! 2. **drain**: until no session is left and no job waits or runs, or the drain deadline. Ticks
+//!    have ended; once the last session is gone, threads that are no workers can't post any more.
 //! 3. **cut**: what is left is aborted; a short grace.
 //! 4. **quit**: the workers end after the turn they are in; a short grace.
 //! 5. **join**: ended threads are joined; a worker that is still in a callback is named and left.
