@@ -223,8 +223,8 @@ impl Host {
         start::start(&self.shared)
     }
 
-    /// Stops: takes no new connections, flushes and closes every session within the drain
-    /// deadline, cuts the rest, ends the workers. Calling it again changes nothing. Called from a
+    /// Stops: takes no new connections, ends ticks, flushes and closes every session and runs the
+    /// jobs that wait, all within the drain deadline, cuts the rest, ends the workers. Calling it again changes nothing. Called from a
     /// handler it begins all that and returns at once.
     ///
     /// # Errors
