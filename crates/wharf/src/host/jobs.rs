@@ -26,8 +26,8 @@ macro_rules! crew_jobs {
         /// counted.
         ///
         /// # Errors
-        /// `Full` when `jobs_max` jobs wait; `Closed` when the host has stopped, or is stopping, has
-        /// no session left, and this thread is no worker.
+        /// `Full` when `jobs_max` jobs wait; `Closed` when the host has stopped, or is stopping,
+        /// has no session left, and this thread is no worker.
         pub fn post(
             &self,
             job: impl FnOnce() + Send + 'static,

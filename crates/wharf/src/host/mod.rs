@@ -224,8 +224,8 @@ impl Host {
     }
 
     /// Stops: takes no new connections, ends ticks, flushes and closes every session and runs the
-    /// jobs that wait, all within the drain deadline, cuts the rest, ends the workers. Calling it again changes nothing. Called from a
-    /// handler it begins all that and returns at once.
+    /// jobs that wait, all within the drain deadline, cuts the rest, ends the workers. Calling it
+    /// again changes nothing. Called from a handler it begins all that and returns at once.
     ///
     /// # Errors
     /// [`ErrorKind::Stuck`] when a callback never returned: it is named, and only its thread is

@@ -192,9 +192,9 @@ impl<T: Send + 'static> Strand<T> {
     /// blocks.
     ///
     /// # Errors
-    /// [`SendError::Closed`] when the strand is closed, or its host is stopping, has no session left,
-    /// and this thread is no worker; [`SendError::Full`] when `mailbox_max` jobs wait. Nothing of the
-    /// job is left then.
+    /// [`SendError::Closed`] when the strand is closed, or its host is stopping, has no session
+    /// left, and this thread is no worker; [`SendError::Full`] when `mailbox_max` jobs wait.
+    /// Nothing of the job is left then.
     pub fn post(&self, job: impl FnOnce(&mut T) + Send + 'static) -> Result<(), SendError> {
         self.0.0.post(Box::new(job))
     }
