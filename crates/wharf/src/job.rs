@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::contain::contained;
 use crate::error::{Result, SendError};
 use crate::handler::Handler;
-use crate::port::{Bits, JOB, Place, PortCore, Served, Token, TurnCx, current};
+use crate::port::{Place, PortCore, Served, Token, TurnCx, current};
 use crate::session::core::SessionCore;
 use crate::session::{Session, word};
 use crate::strand::tick::Tick;
@@ -142,8 +142,6 @@ pub(crate) fn every(
 }
 
 impl<F: FnOnce() + Send + 'static> Served for Task<F> {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
     fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
         let Some(job) = self.slot.start() else { return };
         current::set_job_turn(true);
@@ -154,8 +152,6 @@ impl<F: FnOnce() + Send + 'static> Served for Task<F> {
         current::set_job_turn(false);
     }
 
-    fn work(self: Arc<Self>, _: Time) {}
-
     fn timer(self: Arc<Self>, now: Time) {
         self.port.table.remove(self.token);
         let port = Arc::clone(&self.port);
@@ -165,16 +161,6 @@ impl<F: FnOnce() + Send + 'static> Served for Task<F> {
     fn lane(&self) -> usize {
         self.lane
     }
-
-    fn identity(&self) -> (u64, usize) {
-        (0, JOB)
-    }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
 
     fn discard(self: Arc<Self>) {
         unseat(&self.port, self.token);
@@ -267,14 +253,6 @@ where
     H: Handler,
     F: FnOnce(&Session<H>, &mut H::State) + Send + 'static,
 {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
-        debug_assert!(false, "its session has the turns");
-    }
-
-    fn work(self: Arc<Self>, _: Time) {}
-
     fn timer(self: Arc<Self>, now: Time) {
         let session = self.session.upgrade();
         let session = session.filter(|session| !session.word.has(word::SHUT | word::DEAD));
@@ -293,20 +271,6 @@ where
             _ => self.discard(),
         }
     }
-
-    fn lane(&self) -> usize {
-        0
-    }
-
-    fn identity(&self) -> (u64, usize) {
-        (0, JOB)
-    }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
 
     fn discard(self: Arc<Self>) {
         unseat(&self.port, self.token);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::network::{NetworkCore, Refusal};
-use crate::port::{Bits, Served, Socket, Token, TurnCx};
+use crate::port::{Bits, Served, Socket, Token};
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
 use crate::session::word::{self, Word};
@@ -268,10 +268,6 @@ impl<H: Handler> Served for Listener<H> {
         }
     }
 
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
-        debug_assert!(false, "a listener runs no user code and takes no lane");
-    }
-
     fn work(self: Arc<Self>, now: Time) {
         self.word.begin_turn();
         self.accept_some(now);
@@ -286,10 +282,6 @@ impl<H: Handler> Served for Listener<H> {
             let port = Arc::clone(&self.net.port);
             port.push_work(self);
         }
-    }
-
-    fn lane(&self) -> usize {
-        self.net.lane
     }
 
     fn identity(&self) -> (u64, usize) {

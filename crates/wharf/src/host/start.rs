@@ -88,7 +88,9 @@ fn bind(crews: &[Arc<Crew>], networks: &[Arc<dyn Declared>]) -> Result<()> {
             networks.iter().for_each(|network| network.unbind());
             for crew in crews {
                 // Strands and their timers wait for the next try.
-                crew.core.table.clear_if(|tenant| !tenant.is_internal());
+                crew.core
+                    .table
+                    .clear_if(|tenant| tenant.network().is_some());
             }
             return Err(error);
         }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::NetworkCore;
 use super::client::LinkState;
 use crate::handler::Handler;
-use crate::port::{Bits, Served, Token, TurnCx};
+use crate::port::{Served, Token};
 use crate::session::{Session, SessionId};
 use crate::time::Time;
 
@@ -187,22 +187,12 @@ impl<H: Handler> Link<H> {
 }
 
 impl<H: Handler> Served for Link<H> {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
-        debug_assert!(false, "a link runs no user code and takes no lane");
-    }
-
     fn work(self: Arc<Self>, now: Time) {
         self.connect(now);
     }
 
     fn timer(self: Arc<Self>, now: Time) {
         self.connect(now);
-    }
-
-    fn lane(&self) -> usize {
-        self.net.lane
     }
 
     fn identity(&self) -> (u64, usize) {

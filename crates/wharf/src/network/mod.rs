@@ -246,7 +246,7 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
     fn stop(&self, abort: bool) {
         self.stopping.store(true, Ordering::Release);
         for tenant in self.port.table.tenants() {
-            if tenant.identity().1 == self.index && !tenant.is_internal() {
+            if tenant.network() == Some(self.index) {
                 tenant.shutdown(abort);
             }
         }

@@ -37,7 +37,7 @@ pub(crate) use drive::Supervise;
 pub use jobs::JobStats;
 pub(crate) use jobs::Place;
 pub(crate) use parking::Parking;
-pub(crate) use served::{JOB, STRAND, Served};
+pub(crate) use served::{STRAND, Served};
 pub(crate) use signals::on_stop_signal;
 pub(crate) use socket::Socket;
 pub(crate) use threads::{ThreadSettings, apply as apply_thread_settings, cores};

@@ -4,10 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::contract::Bits;
 use super::core::PortCore;
 use super::served::Served;
-use super::worker::TurnCx;
 use crate::time::Time;
 
 /// How long a turn may keep what it sent to others before a sibling flushes it (R5).
@@ -22,12 +20,6 @@ pub(super) struct Rescue {
 }
 
 impl Served for Rescue {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {}
-
-    fn work(self: Arc<Self>, _: Time) {}
-
     fn timer(self: Arc<Self>, now: Time) {
         let (Some(port), Some(by)) = (self.of.upgrade(), self.by.upgrade()) else {
             return;
@@ -53,20 +45,6 @@ impl Served for Rescue {
             port.watch_dirty();
         }
     }
-
-    fn lane(&self) -> usize {
-        0
-    }
-
-    fn identity(&self) -> (u64, usize) {
-        (0, 0)
-    }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
 
     fn discard(self: Arc<Self>) {}
 }

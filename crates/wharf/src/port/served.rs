@@ -9,24 +9,32 @@ use crate::time::Time;
 
 /// In place of a network's index: a strand.
 pub(crate) const STRAND: usize = usize::MAX;
-/// In place of a network's index: a job, which has no token.
+/// In place of a network's index: a job, a timer, something of the port's own.
 pub(crate) const JOB: usize = usize::MAX - 1;
 
 /// Something with a token, a place in a lane, and work to do.
 ///
 /// Who calls what: [`Self::ready`] the worker that harvested, [`Self::turn`] the worker that picked
 /// it (one at a time, the word sees to it), [`Self::work`] any worker, [`Self::timer`] the worker
-/// that found its deadline passed.
+/// that found its deadline passed. The defaults are those of a timer: it has a deadline, and neither
+/// a socket nor turns.
 pub(crate) trait Served: Send + Sync + 'static {
     /// The backend reported it: note the bits, flush if something waits; if a turn is due, it joins
     /// `due`: what one harvest makes due is queued in one go.
-    fn ready(self: Arc<Self>, bits: Bits, now: Time, due: &mut Vec<Arc<dyn Served>>);
+    fn ready(self: Arc<Self>, bits: Bits, now: Time, due: &mut Vec<Arc<dyn Served>>) {
+        let _ = (bits, now, due);
+    }
 
     /// Runs one turn. Ends with the word either idle or queued again, and pushed.
-    fn turn(self: Arc<Self>, cx: &mut TurnCx<'_>);
+    fn turn(self: Arc<Self>, cx: &mut TurnCx<'_>) {
+        let _ = cx;
+        debug_assert!(false, "it takes no lane");
+    }
 
     /// Port work: no user code, never blocks, a small budget (R6).
-    fn work(self: Arc<Self>, now: Time);
+    fn work(self: Arc<Self>, now: Time) {
+        let _ = now;
+    }
 
     /// Its deadline has passed, or an earlier one that no longer holds: acts or arms again.
     fn timer(self: Arc<Self>, now: Time);
@@ -42,24 +50,31 @@ pub(crate) trait Served: Send + Sync + 'static {
     }
 
     /// The lane of its turns.
-    fn lane(&self) -> usize;
+    fn lane(&self) -> usize {
+        0
+    }
 
-    /// Who it is, for the watchdog: session id (0 for none) and network index. Or its token and
-    /// [`STRAND`]; or [`JOB`].
-    fn identity(&self) -> (u64, usize);
+    /// Who it is, for the watchdog and for a network that stops: session id (0 for none) and network
+    /// index. Or its token and [`STRAND`]; or [`JOB`].
+    fn identity(&self) -> (u64, usize) {
+        (0, JOB)
+    }
+
+    /// The network it belongs to; `None` if it is the port's own.
+    fn network(&self) -> Option<usize> {
+        let (_, network) = self.identity();
+        (network < JOB).then_some(network)
+    }
 
     /// What it is, in words, if it is no session's: for the watchdog as well.
     fn what(&self) -> Option<String> {
         None
     }
 
-    /// Whether it belongs to the port itself, as strands and timers do, and not to a network.
-    fn is_internal(&self) -> bool {
-        false
-    }
-
     /// Its network or host stops: ends in good order, or at once.
-    fn shutdown(self: Arc<Self>, abort: bool);
+    fn shutdown(self: Arc<Self>, abort: bool) {
+        let _ = abort;
+    }
 
     /// The port has stopped and no worker is left: lets go of the socket and of user state.
     fn discard(self: Arc<Self>);

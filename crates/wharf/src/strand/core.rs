@@ -21,7 +21,7 @@ use super::parts::{Budget, Counts, Due, Job, Life, Limits, Mailbox, Step, TurnSt
 use super::{OnPanic, StrandStats};
 use crate::contain::contained;
 use crate::error::SendError;
-use crate::port::{Bits, PortCore, STRAND, Served, Token, TurnCx, current};
+use crate::port::{PortCore, STRAND, Served, Token, TurnCx, current};
 use crate::session::word::{self, Word};
 use crate::time::Time;
 
@@ -385,8 +385,6 @@ impl<T: Send + 'static> StrandCore<T> {
 }
 
 impl<T: Send + 'static> Served for StrandCore<T> {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
     fn turn(self: Arc<Self>, cx: &mut TurnCx<'_>) {
         self.word.begin_turn();
         current::set_job_turn(true);
@@ -396,8 +394,6 @@ impl<T: Send + 'static> Served for StrandCore<T> {
             cx.again = Some(self);
         }
     }
-
-    fn work(self: Arc<Self>, _: Time) {}
 
     fn timer(self: Arc<Self>, _: Time) {}
 
@@ -412,12 +408,6 @@ impl<T: Send + 'static> Served for StrandCore<T> {
     fn what(&self) -> Option<String> {
         Some(format!("strand \"{}\"", self.name))
     }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
 
     fn discard(self: Arc<Self>) {
         self.word.mark(word::DEAD | word::SHUT);

@@ -17,7 +17,7 @@ use super::parts::Due;
 use super::tick::{Rate, Tick};
 use crate::contain::contained;
 use crate::error::SendError;
-use crate::port::{Bits, JOB, PortCore, Served, Token, TurnCx, held};
+use crate::port::{PortCore, Served, Token, held};
 use crate::stats::{Counter, Durations, Histogram};
 use crate::time::{Time, nanos};
 
@@ -159,14 +159,6 @@ impl<T: Send + 'static, F: FnOnce(&mut T) + Send + 'static> Alarm for Once<T, F>
 }
 
 impl<T: Send + 'static, F: FnOnce(&mut T) + Send + 'static> Served for Once<T, F> {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
-        debug_assert!(false, "its strand has the turns");
-    }
-
-    fn work(self: Arc<Self>, _: Time) {}
-
     fn timer(self: Arc<Self>, _: Time) {
         self.strand.port.table.remove(self.token);
         let due: Arc<Self> = Arc::clone(&self);
@@ -174,20 +166,6 @@ impl<T: Send + 'static, F: FnOnce(&mut T) + Send + 'static> Served for Once<T, F
             self.end();
         }
     }
-
-    fn lane(&self) -> usize {
-        0
-    }
-
-    fn identity(&self) -> (u64, usize) {
-        (0, JOB)
-    }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
 
     fn discard(self: Arc<Self>) {
         self.end();
@@ -343,14 +321,6 @@ impl<T: Send + 'static, F: FnMut(&mut T, &Tick) + Send + 'static> Alarm for Ever
 }
 
 impl<T: Send + 'static, F: FnMut(&mut T, &Tick) + Send + 'static> Served for Every<T, F> {
-    fn ready(self: Arc<Self>, _: Bits, _: Time, _: &mut Vec<Arc<dyn Served>>) {}
-
-    fn turn(self: Arc<Self>, _: &mut TurnCx<'_>) {
-        debug_assert!(false, "its strand has the turns");
-    }
-
-    fn work(self: Arc<Self>, _: Time) {}
-
     fn timer(self: Arc<Self>, _: Time) {
         if self.strand.port.jobs.ticks_ended() {
             return;
@@ -360,20 +330,6 @@ impl<T: Send + 'static, F: FnMut(&mut T, &Tick) + Send + 'static> Served for Eve
             self.end();
         }
     }
-
-    fn lane(&self) -> usize {
-        0
-    }
-
-    fn identity(&self) -> (u64, usize) {
-        (0, JOB)
-    }
-
-    fn is_internal(&self) -> bool {
-        true
-    }
-
-    fn shutdown(self: Arc<Self>, _: bool) {}
 
     fn discard(self: Arc<Self>) {
         self.end();
