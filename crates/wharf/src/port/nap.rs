@@ -17,25 +17,25 @@ const NAP: Duration = Duration::from_micros(50);
 #[derive(Debug, Default)]
 pub(crate) struct Naps {
     napping: AtomicUsize,
-    /// Counts the calls of those that have nothing left.
-    calls: Mutex<u64>,
+    /// Locked between the look and the sleep, so that no call falls in between.
+    asleep: Mutex<()>,
     called: Condvar,
 }
 
 impl Naps {
     /// Sleeps a little, or until [`Self::end`].
     pub(crate) fn nap(&self) {
-        let mut calls = self.calls.lock();
+        let mut asleep = self.asleep.lock();
         self.napping.fetch_add(1, Ordering::SeqCst);
         // One wait is enough: an early return is an early look, which is always allowed.
-        self.called.wait_for(&mut calls, NAP);
+        self.called.wait_for(&mut asleep, NAP);
         self.napping.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Ends the naps. Costs a load where nobody naps.
     pub(crate) fn end(&self) {
         if self.napping.load(Ordering::SeqCst) > 0 {
-            *self.calls.lock() += 1;
+            drop(self.asleep.lock());
             self.called.notify_all();
         }
     }
