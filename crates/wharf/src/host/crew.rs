@@ -12,6 +12,54 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::port::{self, PortCore, ThreadSettings, Worker};
 use crate::sched::Lane;
 
+/// A port or a pool being declared, for its builder.
+#[derive(Debug)]
+pub(super) struct CrewDraft<'a> {
+    pub(super) host: &'a Arc<Shared>,
+    /// "port" or "pool", for errors.
+    kind: &'static str,
+    name: String,
+    pub(super) options: CrewOptions,
+}
+
+impl<'a> CrewDraft<'a> {
+    pub(super) fn new(host: &'a Arc<Shared>, kind: &'static str, name: &str) -> Self {
+        Self {
+            host,
+            kind,
+            name: name.to_owned(),
+            options: CrewOptions::default(),
+        }
+    }
+
+    /// Checks all of it, under the host's lock has `make` make the core, and gives the crew to
+    /// `keep`, which puts it on the host's list.
+    pub(super) fn build<T>(
+        self,
+        make: impl FnOnce(String, Vec<Lane>) -> Result<PortCore>,
+        keep: impl FnOnce(&mut Inner, Arc<Crew>) -> T,
+    ) -> Result<T> {
+        let Self {
+            host,
+            kind,
+            name,
+            mut options,
+        } = self;
+        if name.is_empty() {
+            let message =
+                format!("a {kind} has an empty name: threads and counters are named by it");
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let workers = options.check(&format!("{kind} \"{name}\""))?;
+        let mut inner = host.inner.lock();
+        super::declare::require_free(&inner, kind, &name)?;
+        let core = make(name, std::mem::take(&mut options.lanes))?;
+        let core = Arc::new(core.with_nice(options.settings.nice));
+        let crew = Arc::new(Crew::new(core, workers, options, host));
+        Ok(keep(&mut inner, crew))
+    }
+}
+
 /// The most workers of a port or pool: far beyond what a machine has cores for, so more is a
 /// mistake.
 const WORKERS_MAX: usize = 1024;
@@ -49,47 +97,47 @@ macro_rules! crew_options {
     () => {
         /// How many worker threads. Default: one a core, as [`Self::workers_cores`].
         pub fn workers(mut self, workers: usize) -> Self {
-            self.options.workers = Some(workers);
+            self.draft.options.workers = Some(workers);
             self
         }
 
         /// As many workers as this process has cores.
         pub fn workers_cores(mut self) -> Self {
-            self.options.workers = None;
+            self.draft.options.workers = None;
             self
         }
 
         /// The most workers that `set_workers` may ask for while it runs. Default: as many as it
         /// starts with.
         pub fn workers_limit(mut self, limit: usize) -> Self {
-            self.options.limit = Some(limit);
+            self.draft.options.limit = Some(limit);
             self
         }
 
         /// One more lane, below those declared before. Default: one lane, named "main".
         pub fn lane(mut self, lane: Lane) -> Self {
-            self.options.lanes.push(lane);
+            self.draft.options.lanes.push(lane);
             self
         }
 
         /// The most plain jobs that may wait, delayed ones and those of sessions included. What
         /// comes beyond is refused with `Full` and counted. Default: 262,144.
         pub fn jobs_max(mut self, jobs: usize) -> Self {
-            self.options.jobs_max = Some(jobs);
+            self.draft.options.jobs_max = Some(jobs);
             self
         }
 
         /// The workers' nice value: -20 runs first, 19 last. What the system refuses is logged and
         /// told by `refused_settings`.
         pub fn nice(mut self, nice: i32) -> Self {
-            self.options.settings.nice = Some(nice);
+            self.draft.options.settings.nice = Some(nice);
             self
         }
 
         /// The cores that the workers may run on. What the system refuses is logged and told by
         /// `refused_settings`.
         pub fn cores(mut self, cores: impl Into<Vec<usize>>) -> Self {
-            self.options.settings.cores = cores.into();
+            self.draft.options.settings.cores = cores.into();
             self
         }
     };

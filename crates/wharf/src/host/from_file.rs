@@ -71,13 +71,13 @@ impl Host {
         let mut ports = Vec::new();
         for plan in &topology.ports {
             let mut builder = self.port(&plan.name).spin(plan.spin);
-            workers(&plan.threads, &mut builder.options);
+            workers(&plan.threads, &mut builder.draft.options);
             ports.push(builder.build()?);
         }
         let mut pools = Vec::new();
         for plan in &topology.pools {
             let mut builder = self.pool(&plan.name);
-            workers(&plan.threads, &mut builder.options);
+            workers(&plan.threads, &mut builder.draft.options);
             pools.push(builder.build()?);
         }
         Ok(TopologyHost {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::{Crew, CrewOptions, crew_handle, crew_options};
+use super::crew::{Crew, CrewDraft, crew_handle, crew_options};
 use super::jobs::crew_jobs;
 use super::{Engine, Shared};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::port::{Parking, PortCore};
 use crate::sched::Lane;
 
@@ -53,17 +53,13 @@ impl Pool {
 #[must_use = "the pool is declared by .build()"]
 #[derive(Debug)]
 pub struct PoolBuilder<'a> {
-    host: &'a Arc<Shared>,
-    name: String,
-    pub(super) options: CrewOptions,
+    pub(super) draft: CrewDraft<'a>,
 }
 
 impl<'a> PoolBuilder<'a> {
     pub(super) fn new(host: &'a Arc<Shared>, name: &str) -> Self {
         Self {
-            host,
-            name: name.to_owned(),
-            options: CrewOptions::default(),
+            draft: CrewDraft::new(host, "pool", name),
         }
     }
 
@@ -74,30 +70,19 @@ impl<'a> PoolBuilder<'a> {
     /// # Errors
     /// A name that is taken or empty, no workers, lanes that can't work.
     pub fn build(self) -> Result<Pool> {
-        let Self {
-            host,
-            name,
-            mut options,
-        } = self;
-        if name.is_empty() {
-            let message = "a pool has an empty name: threads and counters are named by it";
-            return Err(Error::new(ErrorKind::Config, message));
-        }
-        let workers = options.check(&format!("pool \"{name}\""))?;
-        let mut inner = host.inner.lock();
-        super::declare::require_free(&inner, "pool", &name)?;
-        let backend = match &host.engine {
-            Engine::Threads => Arc::new(Parking::default()),
-            #[cfg(feature = "sim")]
-            Engine::Sim(sim) => sim.backend(),
+        let host = self.draft.host;
+        let make = |name, lanes| {
+            let backend = match &host.engine {
+                Engine::Threads => Arc::new(Parking::default()),
+                #[cfg(feature = "sim")]
+                Engine::Sim(sim) => sim.backend(),
+            };
+            Ok(PortCore::pool(name, backend, lanes))
         };
-        let lanes = std::mem::take(&mut options.lanes);
-        let core = PortCore::pool(name, backend, lanes);
-        let core = Arc::new(core.with_nice(options.settings.nice));
-        let pool = Pool {
-            shared: Arc::new(Crew::new(core, workers, options, host)),
-        };
-        inner.pools.push(pool.clone());
-        Ok(pool)
+        self.draft.build(make, |inner, shared| {
+            let pool = Pool { shared };
+            inner.pools.push(pool.clone());
+            pool
+        })
     }
 }

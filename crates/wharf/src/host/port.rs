@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::{Crew, CrewOptions, crew_handle, crew_options};
+use super::crew::{Crew, CrewDraft, crew_handle, crew_options};
 use super::jobs::crew_jobs;
 use super::{Engine, Shared};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::port::{self, PortCore};
 use crate::sched::Lane;
 
@@ -59,17 +59,13 @@ impl Port {
 #[must_use = "the port is declared by .build()"]
 #[derive(Debug)]
 pub struct PortBuilder<'a> {
-    host: &'a Arc<Shared>,
-    name: String,
-    pub(super) options: CrewOptions,
+    pub(super) draft: CrewDraft<'a>,
 }
 
 impl<'a> PortBuilder<'a> {
     pub(super) fn new(host: &'a Arc<Shared>, name: &str) -> Self {
         Self {
-            host,
-            name: name.to_owned(),
-            options: CrewOptions::default(),
+            draft: CrewDraft::new(host, "port", name),
         }
     }
 
@@ -78,7 +74,7 @@ impl<'a> PortBuilder<'a> {
     /// How long a worker with nothing to do looks again before it sleeps: less latency for a whole
     /// core. Default: zero.
     pub fn spin(mut self, spin: Duration) -> Self {
-        self.options.spin = spin;
+        self.draft.options.spin = spin;
         self
     }
 
@@ -88,30 +84,19 @@ impl<'a> PortBuilder<'a> {
     /// A name that is taken or empty, no workers, lanes that can't work, a backend that does not
     /// work here.
     pub fn build(self) -> Result<Port> {
-        let Self {
-            host,
-            name,
-            mut options,
-        } = self;
-        if name.is_empty() {
-            let message = "a port has an empty name: threads and counters are named by it";
-            return Err(Error::new(ErrorKind::Config, message));
-        }
-        let workers = options.check(&format!("port \"{name}\""))?;
-        let mut inner = host.inner.lock();
-        super::declare::require_free(&inner, "port", &name)?;
-        let backend = match &host.engine {
-            Engine::Threads => port::open_backend(host.backend.lock().as_deref())?,
-            #[cfg(feature = "sim")]
-            Engine::Sim(sim) => sim.backend(),
+        let host = self.draft.host;
+        let make = |name, lanes| {
+            let backend = match &host.engine {
+                Engine::Threads => port::open_backend(host.backend.lock().as_deref())?,
+                #[cfg(feature = "sim")]
+                Engine::Sim(sim) => sim.backend(),
+            };
+            Ok(PortCore::new(name, backend, lanes))
         };
-        let lanes = std::mem::take(&mut options.lanes);
-        let core = PortCore::new(name, backend, lanes);
-        let core = Arc::new(core.with_nice(options.settings.nice));
-        let port = Port {
-            shared: Arc::new(Crew::new(core, workers, options, host)),
-        };
-        inner.ports.push(port.clone());
-        Ok(port)
+        self.draft.build(make, |inner, shared| {
+            let port = Port { shared };
+            inner.ports.push(port.clone());
+            port
+        })
     }
 }
