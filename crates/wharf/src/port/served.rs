@@ -16,8 +16,8 @@ pub(crate) const JOB: usize = usize::MAX - 1;
 ///
 /// Who calls what: [`Self::ready`] the worker that harvested, [`Self::turn`] the worker that picked
 /// it (one at a time, the word sees to it), [`Self::work`] any worker, [`Self::timer`] the worker
-/// that found its deadline passed. The defaults are those of a timer: it has a deadline, and neither
-/// a socket nor turns.
+/// that found its deadline passed. The defaults are those of a timer: it has a deadline, and
+/// neither a socket nor turns.
 pub(crate) trait Served: Send + Sync + 'static {
     /// The backend reported it: note the bits, flush if something waits; if a turn is due, it joins
     /// `due`: what one harvest makes due is queued in one go.
@@ -54,8 +54,8 @@ pub(crate) trait Served: Send + Sync + 'static {
         0
     }
 
-    /// Who it is, for the watchdog and for a network that stops: session id (0 for none) and network
-    /// index. Or its token and [`STRAND`]; or [`JOB`].
+    /// Who it is, for the watchdog and for a network that stops: session id (0 for none) and
+    /// network index. Or its token and [`STRAND`]; or [`JOB`].
     fn identity(&self) -> (u64, usize) {
         (0, JOB)
     }
