@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub use crate::port::run_ahead;
 use crate::sched::{LaneSpec, Picked, RunQueue};
 use crate::time::Time;
 

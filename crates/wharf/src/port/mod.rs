@@ -3,6 +3,8 @@
 //! Read [`contract`] first: what every backend provides. Then [`worker`], the loop that turns what
 //! a backend reports into turns, and [`core`], what the workers of one port share.
 
+#[cfg(feature = "model")]
+mod ahead;
 mod backends;
 mod clock;
 #[cfg(test)]
@@ -28,6 +30,8 @@ mod timers;
 mod worker;
 
 pub(crate) use self::core::{PortCore, WorkerSlot};
+#[cfg(feature = "model")]
+pub use ahead::run_ahead;
 pub(crate) use backends::open as open_backend;
 pub use backends::{BackendReport, backends};
 pub(crate) use contract::{Backend, Bits, GATHER_MAX, Token};

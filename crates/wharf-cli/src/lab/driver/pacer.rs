@@ -76,6 +76,8 @@ impl Drop for Pacer {
 }
 
 fn pace(shared: &Shared, mut schedule: Schedule, start: u64, clock: Clock) {
+    // As the loop that it wakes.
+    let _ = wharf::model::run_ahead();
     while let Some(due) = schedule.peek() {
         let wake_at = (start + due.at).saturating_sub(EARLY);
         loop {

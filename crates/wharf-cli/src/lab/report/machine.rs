@@ -1,6 +1,7 @@
 //! Where the lab ran.
 
 use std::fs;
+use std::thread::Builder;
 
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ pub(crate) struct Machine {
     /// Runnable tasks of the last minute, all of the machine, when the report was made: the lab's
     /// own are in it.
     pub(crate) load_1min: Option<f64>,
+    /// Why the driver could not run ahead of the server; none if it did.
+    pub(crate) driver_refused: Option<String>,
 }
 
 impl Machine {
@@ -35,6 +38,7 @@ impl Machine {
             system: format!("{} {}", std::env::consts::OS, kernel.trim())
                 .trim()
                 .to_owned(),
+            driver_refused: refused_ahead(),
             load_1min: load.split(' ').next().and_then(|load| load.parse().ok()),
         }
     }
@@ -47,6 +51,20 @@ impl Machine {
         } else {
             &self.cpu
         };
-        format!("{} {cores} of {cpu}, {}", self.cores, self.system)
+        let driver = if self.driver_refused.is_some() {
+            "; the driver is not ahead of the server, which the system refused"
+        } else {
+            ""
+        };
+        format!("{} {cores} of {cpu}, {}{driver}", self.cores, self.system)
     }
+}
+
+/// Tries on a thread of its own what the driver does.
+fn refused_ahead() -> Option<String> {
+    let tried = Builder::new()
+        .name("lab-ahead".into())
+        .spawn(wharf::model::run_ahead);
+    let ended = tried.ok()?.join().ok()?;
+    ended.err().map(|error| error.to_string())
 }
