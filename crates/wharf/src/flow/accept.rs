@@ -55,7 +55,7 @@ impl<H: Handler> Listener<H> {
     /// Has it reported from now on.
     pub(crate) fn register(&self) -> io::Result<()> {
         match &self.inner.lock().socket {
-            Some(socket) => self.net.port.backend.register(self.token, socket),
+            Some(socket) => self.net.sockets.register(self.token, socket),
             None => Ok(()),
         }
     }
@@ -94,12 +94,7 @@ impl<H: Handler> Listener<H> {
             return;
         };
         for _ in 0..ACCEPTS_PER_WORK {
-            match self
-                .net
-                .port
-                .backend
-                .accept(socket, &self.net.options.socket)
-            {
+            match self.net.sockets.accept(socket, &self.net.options.socket) {
                 Ok((socket, peer)) => {
                     *backoff = BACKOFF_FIRST;
                     self.net.admit(socket, peer, now);
@@ -205,7 +200,7 @@ impl<H: Handler> NetworkCore<H> {
             }
             let flush = session.flush.lock();
             let socket = flush.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-            self.port.backend.register(session.token, socket)
+            self.sockets.register(session.token, socket)
         });
         match registered {
             Some(Ok(())) => {

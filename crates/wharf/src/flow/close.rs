@@ -88,7 +88,7 @@ impl<H: Handler> SessionCore<H> {
             if !turn.eof
                 && let Some(socket) = &turn.socket
             {
-                self.net.port.backend.shutdown_write(socket);
+                self.net.sockets.shutdown_write(socket);
             }
         }
         let ended = self.recv_end(turn, cx, DISCARD_PER_TURN);
@@ -109,7 +109,7 @@ impl<H: Handler> SessionCore<H> {
         {
             let mut flush = self.flush.lock();
             if reset && let Some(socket) = &flush.socket {
-                self.net.port.backend.reset_on_close(socket);
+                self.net.sockets.reset_on_close(socket);
             }
             flush.socket = None;
             flush.entries = std::collections::VecDeque::new();

@@ -28,7 +28,7 @@ impl<H: Handler> NetworkCore<H> {
         if self.is_stopping() || !self.take_place() {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        let socket = match self.port.backend.connect(addr, &self.options.socket) {
+        let socket = match self.sockets.connect(addr, &self.options.socket) {
             Ok(socket) => socket,
             Err(error) => {
                 self.give_place();
@@ -62,7 +62,7 @@ impl<H: Handler> SessionCore<H> {
         };
         // Before the look, not after it: the edge of the end may come in between.
         self.word.take(word::WRITABLE);
-        let error = match self.net.port.backend.connect_result(socket) {
+        let error = match self.net.sockets.connect_result(socket) {
             Ok(()) => {
                 self.word.mark(word::WRITABLE);
                 self.word.take(word::CONNECTING);

@@ -93,8 +93,7 @@ impl<H: Handler> SessionCore<H> {
         while done < out.len() {
             match self
                 .net
-                .port
-                .backend
+                .sockets
                 .send(&socket, &[IoSlice::new(&out[done..])])
             {
                 Ok(n) => {
@@ -211,7 +210,7 @@ impl<H: Handler> SessionCore<H> {
                 return Wrote::Enough;
             }
             *writes -= 1;
-            match send_entries(&*self.net.port.backend, &socket, flush) {
+            match send_entries(&*self.net.sockets, &socket, flush) {
                 Ok(n) => self.wrote(flush, n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stall(false);
@@ -330,7 +329,7 @@ impl<H: Handler> SessionCore<H> {
 
 /// One gathered write of what the flush holds.
 fn send_entries(
-    backend: &dyn crate::port::Backend,
+    sockets: &dyn crate::port::Sockets,
     socket: &crate::port::Socket,
     flush: &FlushState,
 ) -> io::Result<usize> {
@@ -339,7 +338,7 @@ fn send_entries(
         .next()
         .map_or(&[][..], |entry| &entry.bytes[flush.skip..]);
     if flush.entries.len() == 1 {
-        return backend.send(socket, &[IoSlice::new(first)]);
+        return sockets.send(socket, &[IoSlice::new(first)]);
     }
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     slices[0] = IoSlice::new(first);
@@ -348,5 +347,5 @@ fn send_entries(
         *slice = IoSlice::new(&entry.bytes);
         count += 1;
     }
-    backend.send(socket, &slices[..count])
+    sockets.send(socket, &slices[..count])
 }

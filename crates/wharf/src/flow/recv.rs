@@ -102,7 +102,7 @@ impl<H: Handler> SessionCore<H> {
         };
         self.word.take(word::READABLE);
         let room = cx.inbuf.len() - from;
-        match self.net.port.backend.recv(socket, &mut cx.inbuf[from..]) {
+        match self.net.sockets.recv(socket, &mut cx.inbuf[from..]) {
             Ok(0) => {
                 turn.eof = true;
                 self.close(CloseHow::Graceful, CloseReason::PeerClosed);
@@ -183,7 +183,7 @@ impl<H: Handler> SessionCore<H> {
                 return true;
             };
             self.word.take(word::READABLE);
-            match self.net.port.backend.recv(socket, cx.inbuf) {
+            match self.net.sockets.recv(socket, cx.inbuf) {
                 Ok(0) => turn.eof = true,
                 Ok(n) => {
                     read += n;

@@ -183,7 +183,7 @@ impl<H: Handler> SessionCore<H> {
         let failure = turn
             .socket
             .as_ref()
-            .and_then(|s| self.net.port.backend.take_error(s));
+            .and_then(|s| self.net.sockets.take_error(s));
         if let Some(error) = failure {
             self.close(CloseHow::Abort, CloseReason::of_io(&error));
         }

@@ -32,12 +32,12 @@ impl<'a> CrewDraft<'a> {
         }
     }
 
-    /// Checks all of it, under the host's lock has `make` make the core, and gives the crew to
-    /// `keep`, which puts it on the host's list.
-    pub(super) fn build<T>(
+    /// Checks all of it, under the host's lock has `make` make the core, and what it has of
+    /// sockets, and gives both to `keep`, which puts the crew on the host's list.
+    pub(super) fn build<S, T>(
         self,
-        make: impl FnOnce(String, Vec<Lane>) -> Result<PortCore>,
-        keep: impl FnOnce(&mut Inner, Arc<Crew>) -> T,
+        make: impl FnOnce(String, Vec<Lane>) -> Result<(PortCore, S)>,
+        keep: impl FnOnce(&mut Inner, Arc<Crew>, S) -> T,
     ) -> Result<T> {
         let Self {
             host,
@@ -53,10 +53,10 @@ impl<'a> CrewDraft<'a> {
         let workers = options.check(&format!("{kind} \"{name}\""))?;
         let mut inner = host.inner.lock();
         super::declare::require_free(&inner, kind, &name)?;
-        let core = make(name, std::mem::take(&mut options.lanes))?;
+        let (core, sockets) = make(name, std::mem::take(&mut options.lanes))?;
         let core = Arc::new(core.with_nice(options.settings.nice));
         let crew = Arc::new(Crew::new(core, workers, options, host));
-        Ok(keep(&mut inner, crew))
+        Ok(keep(&mut inner, crew, sockets))
     }
 }
 

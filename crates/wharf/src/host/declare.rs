@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Inner, Pool, Port, PortBuilder, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
-use crate::port::PortCore;
+use crate::port::{PortCore, Sockets};
 use crate::sched::Lane;
 
 /// A network being declared, for its builder.
@@ -24,6 +24,8 @@ pub(crate) struct Declaring<'a> {
 pub(crate) struct Place {
     /// Reports its readiness.
     pub(crate) port: Arc<PortCore>,
+    /// The calls on that port's sockets.
+    pub(crate) sockets: Arc<dyn Sockets>,
     /// Runs its turns: the port, or a pool.
     pub(crate) turns: Arc<PortCore>,
     /// In this lane of it.
@@ -112,6 +114,7 @@ impl<'a> Declaring<'a> {
             }
             (None, None) => PortBuilder::new(self.host, DEFAULT_PORT).build()?,
         };
+        let sockets = port.sockets;
         let port = Arc::clone(&port.shared.core);
         let turns = self.pool.as_ref().map_or(&port, |pool| &pool.shared.core);
         let turns = Arc::clone(turns);
@@ -119,7 +122,13 @@ impl<'a> Declaring<'a> {
             turns.guard_by(&port);
         }
         let index = self.host.inner.lock().networks.len();
-        Ok((self.name.clone(), index, Place { port, turns, lane }))
+        let place = Place {
+            port,
+            sockets,
+            turns,
+            lane,
+        };
+        Ok((self.name.clone(), index, place))
     }
 
     /// Refuses ports and pools of other hosts.

@@ -7,7 +7,7 @@ use super::crew::{Crew, CrewDraft, crew_handle, crew_options};
 use super::jobs::crew_jobs;
 use super::{Engine, Shared};
 use crate::error::Result;
-use crate::port::{Parking, PortCore};
+use crate::port::{Backend, Parking, PortCore};
 use crate::sched::Lane;
 
 /// Threads that serve turns and jobs but own no kernel queue. A network with a pool is accepted and
@@ -72,14 +72,14 @@ impl<'a> PoolBuilder<'a> {
     pub fn build(self) -> Result<Pool> {
         let host = self.draft.host;
         let make = |name, lanes| {
-            let backend = match &host.engine {
+            let backend: Arc<dyn Backend> = match &host.engine {
                 Engine::Threads => Arc::new(Parking::default()),
                 #[cfg(feature = "sim")]
                 Engine::Sim(sim) => sim.backend(),
             };
-            Ok(PortCore::pool(name, backend, lanes))
+            Ok((PortCore::pool(name, backend, lanes), ()))
         };
-        self.draft.build(make, |inner, shared| {
+        self.draft.build(make, |inner, shared, ()| {
             let pool = Pool { shared };
             inner.pools.push(pool.clone());
             pool

@@ -7,7 +7,7 @@ use super::crew::{Crew, CrewDraft, crew_handle, crew_options};
 use super::jobs::crew_jobs;
 use super::{Engine, Shared};
 use crate::error::Result;
-use crate::port::{self, PortCore};
+use crate::port::{self, PortCore, Sockets};
 use crate::sched::Lane;
 
 /// A completion port: one kernel queue and its workers. Cheap to clone; any number of networks may
@@ -15,6 +15,7 @@ use crate::sched::Lane;
 #[derive(Clone)]
 pub struct Port {
     pub(crate) shared: Arc<Crew>,
+    pub(crate) sockets: Arc<dyn Sockets>,
 }
 
 impl std::fmt::Debug for Port {
@@ -86,15 +87,16 @@ impl<'a> PortBuilder<'a> {
     pub fn build(self) -> Result<Port> {
         let host = self.draft.host;
         let make = |name, lanes| {
-            let backend = match &host.engine {
+            let sockets = match &host.engine {
                 Engine::Threads => port::open_backend(host.backend.lock().as_deref())?,
                 #[cfg(feature = "sim")]
                 Engine::Sim(sim) => sim.backend(),
             };
-            Ok(PortCore::new(name, backend, lanes))
+            let core = PortCore::new(name, Arc::clone(&sockets) as _, lanes);
+            Ok((core, sockets))
         };
-        self.draft.build(make, |inner, shared| {
-            let port = Port { shared };
+        self.draft.build(make, |inner, shared, sockets| {
+            let port = Port { shared, sockets };
             inner.ports.push(port.clone());
             port
         })

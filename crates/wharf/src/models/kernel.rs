@@ -58,7 +58,7 @@ impl Kernel {
         })
     }
 
-    /// `Backend::connect_result`: whether the connect has ended.
+    /// `Sockets::connect_result`: whether the connect has ended.
     pub(super) fn is_established(&self) -> bool {
         self.with(|state| state.established)
     }
@@ -89,7 +89,7 @@ impl Kernel {
         })
     }
 
-    /// `Backend::recv`.
+    /// `Sockets::recv`.
     pub(super) fn recv(&self, into: usize) -> Io {
         self.with(|state| {
             let n = state.unread.min(into);
@@ -104,7 +104,7 @@ impl Kernel {
         })
     }
 
-    /// `Backend::send`.
+    /// `Sockets::send`.
     pub(super) fn send(&self, slices: &[&[u8]]) -> Io {
         self.with(|state| {
             if state.broken || state.ended {
@@ -122,12 +122,12 @@ impl Kernel {
         })
     }
 
-    /// `Backend::shutdown_write`.
+    /// `Sockets::shutdown_write`.
     pub(super) fn shutdown_write(&self) {
         self.with(|state| state.ended = true);
     }
 
-    /// `Backend::disconnect`: the kernel reports the break as well, which the models leave out, so
+    /// `Sockets::disconnect`: the kernel reports the break as well, which the models leave out, so
     /// that nothing depends on it.
     pub(super) fn disconnect(&self) {
         self.with(|state| state.broken = true);

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Listener;
 use crate::handler::Handler;
 use crate::host::Place;
-use crate::port::PortCore;
+use crate::port::{PortCore, Sockets};
 use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
 use crate::session::held::HeldList;
@@ -77,8 +77,10 @@ pub(crate) struct NetworkCore<H: Handler> {
     pub(crate) index: usize,
     pub(crate) handler: H,
     pub(crate) options: Options,
-    /// Reports its readiness; holds its sockets and deadlines.
+    /// Reports its readiness; holds its deadlines.
     pub(crate) port: Arc<PortCore>,
+    /// The calls on its sockets.
+    pub(crate) sockets: Arc<dyn Sockets>,
     /// Runs its callbacks: the port itself, or a pool.
     pub(crate) turns: Arc<PortCore>,
     /// The lane of new sessions.
@@ -425,7 +427,12 @@ impl<H: Handler> Declaration<H> {
             place,
             addrs,
         } = self;
-        let Place { port, turns, lane } = place;
+        let Place {
+            port,
+            sockets,
+            turns,
+            lane,
+        } = place;
         Network(Arc::new(NetworkCore {
             name,
             index,
@@ -433,6 +440,7 @@ impl<H: Handler> Declaration<H> {
             addresses: Addresses::new(options.sessions_per_ip_max, options.ipv6_prefix_bits),
             options,
             port,
+            sockets,
             turns,
             lane,
             registry: Registry::new(),

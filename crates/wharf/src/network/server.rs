@@ -293,9 +293,9 @@ impl<H: Handler> NetworkCore<H> {
                 let message = format!("network \"{}\" can't listen on {addr}: {mend}", self.name);
                 Error::new(ErrorKind::Listen, message).caused_by(error)
             };
-            let backend = &self.port.backend;
-            let socket = backend.listen(addr, &self.options.listen).map_err(failed)?;
-            let local = backend.local_addr(&socket).map_err(failed)?;
+            let sockets = &self.sockets;
+            let socket = sockets.listen(addr, &self.options.listen).map_err(failed)?;
+            let local = sockets.local_addr(&socket).map_err(failed)?;
             let mut made = None;
             self.port.table.insert(|token| {
                 let listener = Arc::new(Listener::new(token, Arc::clone(self), socket));

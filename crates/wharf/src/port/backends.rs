@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::contract::Backend;
+use super::contract::Sockets;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether a backend works on this machine.
@@ -41,7 +41,7 @@ pub fn backends() -> Vec<BackendReport> {
 struct Known {
     name: &'static str,
     about: &'static str,
-    open: fn() -> io::Result<Arc<dyn Backend>>,
+    open: fn() -> io::Result<Arc<dyn Sockets>>,
 }
 
 #[cfg(target_os = "linux")]
@@ -58,7 +58,7 @@ const KNOWN: &[Known] = &[];
 const VARIABLE: &str = "WHARF_BACKEND";
 
 /// Opens the backend of a port: the one named, else the one of the environment, else the best.
-pub(crate) fn open(name: Option<&str>) -> Result<Arc<dyn Backend>> {
+pub(crate) fn open(name: Option<&str>) -> Result<Arc<dyn Sockets>> {
     let from_env = std::env::var(VARIABLE)
         .ok()
         .filter(|value| !value.is_empty());

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Token, Wait};
+use super::contract::{Bits, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
 use super::sim::{Faults, Sim};
 use super::socket::Socket;
 
@@ -95,7 +95,7 @@ const IPV6: &str = "[::1]:0";
 
 /// A backend and its world.
 struct Rig {
-    port: Arc<dyn Backend>,
+    port: Arc<dyn Sockets>,
     world: Box<dyn World>,
     /// Reported and not asked for yet.
     seen: RefCell<Vec<Ready>>,
@@ -108,7 +108,7 @@ struct Pair {
 }
 
 impl Rig {
-    fn new(port: Arc<dyn Backend>, world: impl World + 'static) -> Self {
+    fn new(port: Arc<dyn Sockets>, world: impl World + 'static) -> Self {
         Self {
             port,
             world: Box::new(world),

@@ -8,7 +8,7 @@
 //! sends, so each method takes `&self`. `port/conformance.rs` holds every backend to the clauses
 //! below; a backend passes it unchanged or it is not one.
 //!
-//! 1. **Edges.** After [`Backend::register`], each transition to readable, writable, hung up or
+//! 1. **Edges.** After [`Sockets::register`], each transition to readable, writable, hung up or
 //!    failed is reported at least once by some worker's [`Backend::wait`]; what already holds when
 //!    the token is registered is reported too. Reports may be late, doubled or spurious, never
 //!    missing: a `recv` or `send` that said `WouldBlock` is followed by a report when it would
@@ -22,7 +22,7 @@
 //! 5. **Send.** Takes a prefix of the bytes, perhaps all; once the peer is gone it fails with
 //!    `BrokenPipe`, `ConnectionReset` or `NotConnected`, and no signal is raised.
 //! 6. **Close** is dropping the [`Socket`]. Bytes taken by `send` are still delivered, unless
-//!    [`Backend::reset_on_close`] was called, which makes the peer see a reset.
+//!    [`Sockets::reset_on_close`] was called, which makes the peer see a reset.
 //! 7. **Wake.** After [`Backend::wake`], some worker's `wait` returns with [`Token::WAKE`], soon.
 //!    Wakes coalesce; each wake after a harvested one is seen again.
 //! 8. **Timer.** One per backend; after [`Backend::set_timer`], some `wait` returns with
@@ -169,8 +169,8 @@ pub(crate) enum Wait {
     Block,
 }
 
-/// A kernel queue of readiness and the socket calls that go with it. The module's documentation
-/// numbers the clauses that hold for all of it.
+/// A place where a port's workers sleep until there is something to do, and what belongs to it. A
+/// pool needs no more. The module's documentation numbers the clauses that hold for all of it.
 pub(crate) trait Backend: Send + Sync + 'static {
     /// Its name in `WHARF_BACKEND`, logs and `wharf doctor`.
     fn name(&self) -> &'static str;
@@ -191,6 +191,18 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Sets, replaces (`Some`) or clears (`None`) the timer (clause 8).
     fn set_timer(&self, at: Option<Time>);
 
+    /// Whether time passes by itself: a simulation's thread must not sleep.
+    fn is_real_time(&self) -> bool {
+        true
+    }
+
+    /// A number to seed a source of randomness with: another each time and in each process, but in
+    /// the simulation the same for the same seed.
+    fn entropy(&self) -> u64;
+}
+
+/// A backend that reports sockets, and the calls on them.
+pub(crate) trait Sockets: Backend {
     /// A socket bound to `addr` and listening, not registered yet.
     ///
     /// # Errors
@@ -252,15 +264,6 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The failure that the system noted on the socket, if any, taken from it.
     fn take_error(&self, socket: &Socket) -> Option<io::Error>;
 
-    /// Whether time passes by itself: a simulation's thread must not sleep.
-    fn is_real_time(&self) -> bool {
-        true
-    }
-
-    /// A number to seed a source of randomness with: another each time and in each process, but in
-    /// the simulation the same for the same seed.
-    fn entropy(&self) -> u64;
-
     /// The address of our end.
     ///
     /// # Errors
@@ -268,7 +271,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr>;
 }
 
-/// The most buffers one [`Backend::send`] takes. 64 is far past the point where another buffer
+/// The most buffers one [`Sockets::send`] takes. 64 is far past the point where another buffer
 /// still lowers the cost of a call, and every system takes it (Linux and Wine 1024, Windows more).
 pub(crate) const GATHER_MAX: usize = 64;
 

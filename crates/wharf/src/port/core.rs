@@ -406,13 +406,11 @@ impl std::fmt::Debug for PortCore {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, ErrorKind, IoSlice};
-    use std::net::SocketAddr;
+    use std::io::{self, ErrorKind};
     use std::time::Duration;
 
     use super::*;
-    use crate::port::contract::{ListenOptions, Ready, SocketOptions, Wait};
-    use crate::port::socket::Socket;
+    use crate::port::contract::{Ready, Wait};
 
     /// A backend whose timer takes a moment to set, and that can do nothing else.
     struct SlowTimer(Mutex<Option<Time>>);
@@ -432,38 +430,8 @@ mod tests {
             std::thread::sleep(Duration::from_micros(u64::from(at.is_some()) * 20));
             *self.0.lock() = at;
         }
-        fn listen(&self, _: SocketAddr, _: &ListenOptions) -> io::Result<Socket> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn connect(&self, _: SocketAddr, _: &SocketOptions) -> io::Result<Socket> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn register(&self, _: Token, _: &Socket) -> io::Result<()> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn accept(&self, _: &Socket, _: &SocketOptions) -> io::Result<(Socket, SocketAddr)> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn connect_result(&self, _: &Socket) -> io::Result<()> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn recv(&self, _: &Socket, _: &mut [u8]) -> io::Result<usize> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn send(&self, _: &Socket, _: &[IoSlice<'_>]) -> io::Result<usize> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn shutdown_write(&self, _: &Socket) {}
-        fn disconnect(&self, _: &Socket) {}
-        fn reset_on_close(&self, _: &Socket) {}
-        fn take_error(&self, _: &Socket) -> Option<io::Error> {
-            None
-        }
         fn entropy(&self) -> u64 {
             0
-        }
-        fn local_addr(&self, _: &Socket) -> io::Result<SocketAddr> {
-            Err(ErrorKind::Unsupported.into())
         }
     }
 

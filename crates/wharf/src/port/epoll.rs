@@ -15,7 +15,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Token, Wait};
+use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
 use super::socket::{OsSocket, Socket};
 use crate::time::Time;
 
@@ -115,6 +115,13 @@ impl Backend for Epoll {
         }
     }
 
+    fn entropy(&self) -> u64 {
+        // The moment sets processes of one image apart, the number those of one moment.
+        fastrand::u64(..) ^ u64::from(std::process::id()) << 32
+    }
+}
+
+impl Sockets for Epoll {
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
         let socket = stream_socket(addr)?;
         if addr.is_ipv6() {
@@ -231,11 +238,6 @@ impl Backend for Epoll {
         os(socket)
             .and_then(|os| os.socket.take_error())
             .unwrap_or_else(Some)
-    }
-
-    fn entropy(&self) -> u64 {
-        // The moment sets processes of one image apart, the number those of one moment.
-        fastrand::u64(..) ^ u64::from(std::process::id()) << 32
     }
 
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {

@@ -34,7 +34,7 @@ pub(crate) use self::core::{PortCore, WorkerSlot};
 pub use ahead::run_ahead;
 pub(crate) use backends::open as open_backend;
 pub use backends::{BackendReport, backends};
-pub(crate) use contract::{Backend, Bits, GATHER_MAX, Token};
+pub(crate) use contract::{Backend, Bits, GATHER_MAX, Sockets, Token};
 pub use contract::{ListenOptions, SocketOptions};
 #[cfg(feature = "sim")]
 pub(crate) use drive::Supervise;

@@ -4,14 +4,12 @@
 //! deadline wakes one thread. A wake takes one of the others first: while the lead sleeps on,
 //! nobody has to take its place.
 
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::io;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Token, Wait};
-use super::socket::Socket;
+use super::contract::{Backend, Bits, Ready, Token, Wait};
 use crate::time::Time;
 
 /// The backend.
@@ -30,11 +28,6 @@ struct State {
     has_lead: bool,
     /// Sleepers besides the lead.
     sleeping: usize,
-}
-
-fn no_sockets<T>() -> io::Result<T> {
-    let message = "a pool has no sockets: they belong to the network's port";
-    Err(io::Error::new(io::ErrorKind::Unsupported, message))
 }
 
 impl Parking {
@@ -112,50 +105,8 @@ impl Backend for Parking {
         }
     }
 
-    fn listen(&self, _: SocketAddr, _: &ListenOptions) -> io::Result<Socket> {
-        no_sockets()
-    }
-
-    fn connect(&self, _: SocketAddr, _: &SocketOptions) -> io::Result<Socket> {
-        no_sockets()
-    }
-
-    fn register(&self, _: Token, _: &Socket) -> io::Result<()> {
-        no_sockets()
-    }
-
-    fn accept(&self, _: &Socket, _: &SocketOptions) -> io::Result<(Socket, SocketAddr)> {
-        no_sockets()
-    }
-
-    fn connect_result(&self, _: &Socket) -> io::Result<()> {
-        no_sockets()
-    }
-
-    fn recv(&self, _: &Socket, _: &mut [u8]) -> io::Result<usize> {
-        no_sockets()
-    }
-
-    fn send(&self, _: &Socket, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        no_sockets()
-    }
-
-    fn shutdown_write(&self, _: &Socket) {}
-
-    fn disconnect(&self, _: &Socket) {}
-
-    fn reset_on_close(&self, _: &Socket) {}
-
-    fn take_error(&self, _: &Socket) -> Option<io::Error> {
-        None
-    }
-
     fn entropy(&self) -> u64 {
         fastrand::u64(..)
-    }
-
-    fn local_addr(&self, _: &Socket) -> io::Result<SocketAddr> {
-        no_sockets()
     }
 }
 

@@ -234,7 +234,7 @@ impl<H: Handler> SessionCore<H> {
         if let Some(flush) = self.flush.try_lock()
             && let Some(socket) = &flush.socket
         {
-            self.net.port.backend.disconnect(socket);
+            self.net.sockets.disconnect(socket);
         }
     }
 

@@ -131,7 +131,7 @@ impl<H: Handler> Session<H> {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let flush = self.0.flush.try_lock()?;
         let socket = flush.socket.as_ref()?;
-        self.0.net.port.backend.local_addr(socket).ok()
+        self.0.net.sockets.local_addr(socket).ok()
     }
 
     /// The network it belongs to: for a handler that sends to its other sessions.

@@ -102,7 +102,7 @@ impl Table {
         self.ports.push((index, Arc::downgrade(port)));
     }
 
-    fn port(&self, port: &Arc<dyn Backend>) -> Option<usize> {
+    fn port(&self, port: &Arc<impl Backend + ?Sized>) -> Option<usize> {
         let wanted = Arc::as_ptr(port).cast::<()>();
         let mut known = self.ports.iter();
         known
@@ -125,7 +125,7 @@ impl Table {
     }
 
     #[cfg(test)]
-    pub(super) fn workers_of(&self, port: &Arc<dyn Backend>) -> usize {
+    pub(super) fn workers_of(&self, port: &Arc<impl Backend + ?Sized>) -> usize {
         let port = self.port(port);
         self.workers
             .iter()
@@ -133,7 +133,7 @@ impl Table {
             .count()
     }
 
-    pub(super) fn dismiss(&mut self, port: &Arc<dyn Backend>) -> Vec<Box<dyn Drive>> {
+    pub(super) fn dismiss(&mut self, port: &Arc<impl Backend + ?Sized>) -> Vec<Box<dyn Drive>> {
         let port = self.port(port);
         let (gone, stay) = self
             .workers
@@ -248,7 +248,7 @@ impl Slot {
 }
 
 impl Sim {
-    pub(super) fn take_in(&self, worker: Box<dyn Drive>, port: &Arc<dyn Backend>) {
+    pub(super) fn take_in(&self, worker: Box<dyn Drive>, port: &Arc<impl Backend + ?Sized>) {
         let name: Arc<str> = worker.name().into();
         let mut table = self.0.table.lock();
         let Some(port) = table.port(port) else {

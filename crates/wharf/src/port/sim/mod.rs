@@ -69,7 +69,7 @@ use self::driver::{Progress, Table};
 use self::listener::loopback;
 use self::log::seconds;
 use self::net::SimNet;
-use super::contract::Backend;
+use super::contract::{Backend, Sockets};
 use super::drive::{Drive, Supervise};
 use crate::time::Time;
 
@@ -217,11 +217,12 @@ impl Sim {
     }
 
     /// The backend of a new port of this network.
-    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
+    pub(crate) fn backend(&self) -> Arc<dyn Sockets> {
         let port = SimPort::new(self.0.net.clone());
         let index = port.index();
-        let backend: Arc<dyn Backend> = Arc::new(port);
-        self.0.table.lock().add_port(index, &backend);
+        let backend = Arc::new(port);
+        let known = Arc::clone(&backend) as _;
+        self.0.table.lock().add_port(index, &known);
         backend
     }
 
@@ -229,7 +230,7 @@ impl Sim {
     ///
     /// # Panics
     /// If `port` belongs to another backend or simulation.
-    pub(crate) fn adopt(&self, worker: Box<dyn Drive>, port: &Arc<dyn Backend>) {
+    pub(crate) fn adopt(&self, worker: Box<dyn Drive>, port: &Arc<impl Backend + ?Sized>) {
         self.take_in(worker, port);
     }
 
@@ -243,14 +244,14 @@ impl Sim {
 
     /// How many workers of `port` have not quit.
     #[cfg(test)]
-    pub(crate) fn workers(&self, port: &Arc<dyn Backend>) -> usize {
+    pub(crate) fn workers(&self, port: &Arc<impl Backend + ?Sized>) -> usize {
         self.0.table.lock().workers_of(port)
     }
 
     /// Drops the workers of `port` as they stand, without another step; one that is just being
     /// stepped is dropped after it. It breaks the ring of a host that holds the simulation that
     /// holds its workers.
-    pub(crate) fn dismiss(&self, port: &Arc<dyn Backend>) {
+    pub(crate) fn dismiss(&self, port: &Arc<impl Backend + ?Sized>) {
         let workers = self.0.table.lock().dismiss(port);
         // They may close sockets and drop users' values, so never under the lock.
         drop(workers);

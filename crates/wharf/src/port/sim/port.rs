@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::listener::loopback;
 use super::net::{Id, SimNet, World};
-use crate::port::contract::{Backend, ListenOptions, Ready, SocketOptions, Token, Wait};
+use crate::port::contract::{Backend, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
 use crate::port::socket::{Kind, Socket};
 use crate::time::Time;
 
@@ -98,6 +98,16 @@ impl Backend for SimPort {
         self.net.lock().set_timer(self.index, at);
     }
 
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
+    fn entropy(&self) -> u64 {
+        self.net.lock().rng.u64(..)
+    }
+}
+
+impl Sockets for SimPort {
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
         let id = self.net.lock().listen(addr, options, true)?;
         Ok(self.socket(id))
@@ -171,14 +181,6 @@ impl Backend for SimPort {
             .failure
             .take()
             .map(io::Error::from)
-    }
-
-    fn is_real_time(&self) -> bool {
-        false
-    }
-
-    fn entropy(&self) -> u64 {
-        self.net.lock().rng.u64(..)
     }
 
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {

@@ -9,7 +9,7 @@ use super::*;
 
 /// One end, worked as an edge-triggered user must (R3): sticky bits, cleared only by the calls.
 struct End {
-    port: Arc<dyn Backend>,
+    port: Arc<dyn Sockets>,
     socket: Socket,
     token: Token,
     seen: Bits,
@@ -22,7 +22,7 @@ struct End {
 }
 
 impl End {
-    fn new(port: Arc<dyn Backend>, socket: Socket, token: Token, to_send: Vec<u8>) -> Self {
+    fn new(port: Arc<dyn Sockets>, socket: Socket, token: Token, to_send: Vec<u8>) -> Self {
         port.register(token, &socket).unwrap();
         let (seen, got) = (Bits::default(), Vec::new());
         Self {

@@ -14,7 +14,7 @@ use crate::time::Time;
 /// An echo server of several workers, as small as one can be: every report is served by whoever
 /// harvested it.
 struct Echo {
-    port: Arc<dyn Backend>,
+    port: Arc<dyn Sockets>,
     listener: Socket,
     streams: Mutex<BTreeMap<u32, Arc<Socket>>>,
     /// Called for each byte.
