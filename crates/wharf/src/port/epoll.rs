@@ -4,19 +4,15 @@
 //! timerfd sit in the same instance, edge-triggered too, so neither is ever read: each write and
 //! each expiry is a new edge.
 
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
-use rustix::net::{RecvFlags, SendFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
-use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::contract::{Backend, Bits, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
-use super::socket::{OsSocket, Socket};
+use super::contract::{Backend, Bits, Ready, Token, Wait};
+use super::unix_socket::Watch;
 use crate::time::Time;
 
 /// The backend.
@@ -121,178 +117,15 @@ impl Backend for Epoll {
     }
 }
 
-impl Sockets for Epoll {
-    fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
-        let socket = stream_socket(addr)?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(!options.dual_stack)?;
-        }
-        // A restarted server must not wait out its former connections' TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        apply(&socket, &options.socket)?;
-        socket.bind(&addr.into())?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Ok(socket.into())
-    }
-
-    fn connect(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
-        let socket = stream_socket(addr)?;
-        apply(&socket, options)?;
-        match socket.connect(&addr.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(socket.into())
-    }
-
-    fn register(&self, token: Token, socket: &Socket) -> io::Result<()> {
+impl Watch for Epoll {
+    fn watch(&self, token: Token, fd: BorrowedFd<'_>) -> io::Result<()> {
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(token.bits());
-        Ok(epoll::add(&self.queue, fd(socket)?, data, flags)?)
+        Ok(epoll::add(&self.queue, fd, data, flags)?)
     }
-
-    fn accept(
-        &self,
-        listener: &Socket,
-        _options: &SocketOptions,
-    ) -> io::Result<(Socket, SocketAddr)> {
-        let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
-        let (socket, peer) = rustix::net::acceptfrom_with(fd(listener)?, flags)?;
-        let socket = socket2::Socket::from(socket);
-        // Linux clones the listener's options, TCP_NODELAY included, into what it accepts.
-        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-        let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
-        Ok((socket.into(), peer))
-    }
-
-    fn connect_result(&self, socket: &Socket) -> io::Result<()> {
-        let socket = &os(socket)?.socket;
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
-        match socket.peer_addr() {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn recv(&self, socket: &Socket, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match rustix::net::recv(fd(socket)?, &mut *into, RecvFlags::empty()) {
-                Ok((_, 0)) if !into.is_empty() && is_reset(os(socket)?) => {
-                    return Err(io::ErrorKind::ConnectionReset.into());
-                }
-                Ok((_, n)) => return Ok(n),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn send(&self, socket: &Socket, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        let fd = fd(socket)?;
-        loop {
-            let sent = match from {
-                [one] => rustix::net::send(fd, one, SendFlags::NOSIGNAL),
-                many => {
-                    let mut control = rustix::net::SendAncillaryBuffer::default();
-                    rustix::net::sendmsg(fd, many, &mut control, SendFlags::NOSIGNAL)
-                }
-            };
-            match sent {
-                Err(rustix::io::Errno::INTR) => {}
-                sent => return Ok(sent?),
-            }
-        }
-    }
-
-    fn shutdown_write(&self, socket: &Socket) {
-        // Fails only when the connection is gone.
-        let _ = os(socket).and_then(|os| {
-            os.write_shut.store(true, Ordering::Release);
-            os.socket.shutdown(std::net::Shutdown::Write)
-        });
-    }
-
-    fn disconnect(&self, socket: &Socket) {
-        // connect(AF_UNSPEC) is Linux's way to reset a connection while its descriptor lives.
-        if let Ok(fd) = fd(socket)
-            && rustix::net::connect_unspec(fd).is_err()
-        {
-            let _ = SockRef::from(&fd).shutdown(std::net::Shutdown::Both);
-        }
-    }
-
-    fn reset_on_close(&self, socket: &Socket) {
-        let _ = os(socket).and_then(|os| os.socket.set_linger(Some(Duration::ZERO)));
-    }
-
-    fn take_error(&self, socket: &Socket) -> Option<io::Error> {
-        os(socket)
-            .and_then(|os| os.socket.take_error())
-            .unwrap_or_else(Some)
-    }
-
-    fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {
-        os(socket)?
-            .socket
-            .local_addr()?
-            .as_socket()
-            .ok_or_else(|| io::ErrorKind::Unsupported.into())
-    }
-}
-
-/// `EINPROGRESS`: std has no kind for it.
-const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
-
-fn os(socket: &Socket) -> io::Result<&OsSocket> {
-    socket
-        .os()
-        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
-}
-
-fn fd(socket: &Socket) -> io::Result<std::os::fd::BorrowedFd<'_>> {
-    Ok(os(socket)?.socket.as_fd())
-}
-
-/// Whether an end of stream is none: the kernel tells a reset to one call only, and to all that
-/// come later, perhaps on another thread, it shows an end of stream. A connection that is gone
-/// although we have not ended our direction was reset.
-fn is_reset(os: &OsSocket) -> bool {
-    // First the flag: it is set before our end of stream can end the connection.
-    !os.write_shut.load(Ordering::Acquire)
-        && os
-            .socket
-            .peer_addr()
-            .is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
-}
-
-fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
-    let socket =
-        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn apply(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<()> {
-    socket.set_tcp_nodelay(options.nodelay)?;
-    if let Some(after) = options.keepalive {
-        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(after))?;
-    }
-    if let Some(bytes) = options.send_buffer_bytes {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = options.recv_buffer_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    Ok(())
 }
 
 fn bits_of(flags: epoll::EventFlags) -> Bits {

@@ -27,6 +27,8 @@ mod socket;
 mod table;
 mod threads;
 mod timers;
+#[cfg(target_os = "linux")]
+mod unix_socket;
 mod worker;
 
 pub(crate) use self::core::{PortCore, WorkerSlot};
