@@ -13,7 +13,7 @@ use super::rescue::{RESCUE_AFTER, Rescue};
 use super::served::Served;
 use super::table::Table;
 use super::timers::Timers;
-use crate::sched::{Lane, LaneSpec, RunQueue};
+use crate::sched::{Backlog, Lane, LaneSpec, RunQueue};
 use crate::stats::{Counter, Histogram, NetCounters};
 use crate::time::Time;
 
@@ -237,9 +237,14 @@ impl PortCore {
     }
 
     /// Queues what one harvest made due, and empties the list: one lock and at most one wake for
-    /// each run of items with the same workers. True: all of it waits behind other turns of a pool.
-    pub(crate) fn push_due(&self, due: &mut Vec<Arc<dyn Served>>, now: Time) -> bool {
-        let mut behind = !due.is_empty();
+    /// each run of items with the same workers. The first of each run for others goes to `handed`.
+    pub(crate) fn push_due(
+        &self,
+        due: &mut Vec<Arc<dyn Served>>,
+        handed: &mut Vec<Arc<dyn Served>>,
+        now: Time,
+    ) {
+        handed.clear();
         let mut items = due.drain(..).peekable();
         while let Some(first) = items.next() {
             // Kept alive while its workers are told.
@@ -252,13 +257,24 @@ impl PortCore {
             {
                 wake |= queue.push(item.lane(), item, now);
             }
-            behind &= !std::ptr::eq(core, self) && queue.is_behind();
             drop(queue);
             if wake {
                 core.backend.wake();
             }
+            if std::ptr::eq(core, self) {
+                self.naps.own_turn();
+            } else {
+                handed.push(home);
+            }
         }
-        behind
+    }
+
+    /// The least that is to do where these items were handed to.
+    pub(crate) fn backlog_of(handed: &[Arc<dyn Served>]) -> Backlog {
+        let backlogs = handed
+            .iter()
+            .filter_map(|item| Some(item.turns()?.queue.lock().backlog()));
+        backlogs.min().unwrap_or(Backlog::None)
     }
 
     /// Has the turns of `item` run in lane `to` from its next one on: `store` notes the lane and

@@ -12,7 +12,7 @@ use super::core::{PortCore, WorkerSlot};
 use super::current;
 use super::drive::{Drive, Step};
 use super::served::Served;
-use crate::sched::{Lane, Picked};
+use crate::sched::{Backlog, Lane, Picked};
 use crate::time::Time;
 
 /// Bytes of a worker's receive buffer: big enough that one recv empties most sockets, small enough
@@ -80,8 +80,8 @@ pub(crate) struct Worker {
     reports: Vec<Ready>,
     /// What the last harvest made due.
     due: Vec<Arc<dyn Served>>,
-    /// Those it handed over to have enough to do.
-    nap: bool,
+    /// Of that, the first of each run that was queued elsewhere in one go; dropped when it parks.
+    handed: Vec<Arc<dyn Served>>,
     now: Time,
     spin: Duration,
     parked: bool,
@@ -106,7 +106,7 @@ impl Worker {
             spare: Spare::default(),
             reports: Vec::with_capacity(64),
             due: Vec::with_capacity(64),
-            nap: false,
+            handed: Vec::new(),
             spin,
             parked: false,
             ended: None,
@@ -166,7 +166,8 @@ impl Worker {
                 }
             }
         }
-        self.nap = self.port.push_due(&mut self.due, self.now);
+        self.port
+            .push_due(&mut self.due, &mut self.handed, self.now);
         if timer {
             self.port.run_due(self.now);
             self.port.timer_fired();
@@ -221,6 +222,7 @@ impl Drive for Worker {
     fn step(&mut self) -> Step {
         current::enter(&self.port, self.index);
         self.fresh = false;
+        let mut idle_soon = false;
         let (picked, wake) = {
             let mut queue = self.port.queue.lock();
             if let Some(lane) = self.ended.take() {
@@ -238,9 +240,13 @@ impl Drive for Worker {
                 (None, queue.leave() || quitting)
             } else {
                 let (picked, wake) = queue.pick(self.now);
+                idle_soon = queue.backlog() == Backlog::None;
                 (Some(picked), wake)
             }
         };
+        if idle_soon && let Some(guardian) = self.port.guard() {
+            guardian.naps.end();
+        }
         if wake {
             // With the last worker gone the wake is for nobody, and harmless.
             self.port.backend.wake();
@@ -279,10 +285,11 @@ impl Drive for Worker {
         let mut waited = Ok(());
         if blocking {
             slot.parks.add_own(1);
-            if std::mem::take(&mut self.nap) && self.port.backend.is_real_time() {
-                self.port.naps.nap();
-            } else if let Some(guardian) = self.port.guard() {
-                guardian.naps.end();
+            if !self.handed.is_empty() {
+                if self.port.backend.is_real_time() {
+                    self.port.naps.nap(|| PortCore::backlog_of(&self.handed));
+                }
+                self.handed.clear();
             }
             if self.spin > Duration::ZERO && self.port.backend.is_real_time() {
                 waited = self.spin(max);

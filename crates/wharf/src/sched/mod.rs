@@ -10,4 +10,4 @@ mod queue_model;
 
 pub use lane::Lane;
 pub(crate) use lanes::LaneSpec;
-pub(crate) use queue::{Picked, RunQueue};
+pub(crate) use queue::{Backlog, Picked, RunQueue};

@@ -38,6 +38,17 @@ pub(crate) enum Picked<T> {
     Park(usize),
 }
 
+/// What waits behind the turns that run, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Backlog {
+    /// Some worker may find nothing.
+    None,
+    /// A turn for each worker, but in lower lanes too: a higher session may yet go before them.
+    Mixed,
+    /// A turn for each worker, all in the highest lane: nothing goes before them.
+    Highest,
+}
+
 /// The queue.
 #[derive(Debug)]
 pub(crate) struct RunQueue<T> {
@@ -261,9 +272,16 @@ impl<T> RunQueue<T> {
         self.work.is_empty() && self.lanes.is_idle()
     }
 
-    /// Whether each worker will find another turn after the one it runs.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.parked == 0 && self.lanes.queued() > self.workers
+    /// What the workers will find after the turns that they run.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let queued = self.lanes.queued();
+        if self.parked > 0 || queued <= self.workers {
+            Backlog::None
+        } else if queued > self.lanes.look(0).queued {
+            Backlog::Mixed
+        } else {
+            Backlog::Highest
+        }
     }
 
     /// How a lane stands.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::lanes::LaneSpec;
-use super::queue::{Picked, RunQueue, WORK_PER_TURN};
+use super::queue::{Backlog, Picked, RunQueue, WORK_PER_TURN};
 use crate::time::Time;
 
 /// What a worker is doing.
@@ -312,6 +312,12 @@ impl Plain {
         }
         let queued: usize = self.lanes.iter().map(VecDeque::len).sum();
         assert_eq!(self.queue.queued(), queued);
+        let backlog = match queued {
+            _ if parked > 0 || queued <= here => Backlog::None,
+            _ if self.lanes[1..].iter().all(VecDeque::is_empty) => Backlog::Highest,
+            _ => Backlog::Mixed,
+        };
+        assert_eq!(self.queue.backlog(), backlog);
     }
 
     /// Worker 0 alone goes on, woken by wakes alone; the others are stuck where they are.
