@@ -9,10 +9,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketAddrAny, SocketFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
-use super::contract::{Backend, Bits, Ready, Token, Wait};
-use super::unix_socket::Watch;
+use super::contract::{Backend, Bits, Ready, SocketOptions, Token, Wait};
+use super::unix_socket::Kernel;
 use crate::time::Time;
 
 /// The backend.
@@ -72,7 +74,7 @@ impl Backend for Epoll {
         let room = &mut events[..max.clamp(1, EVENTS)];
         let (events, _) = match epoll::wait(&self.queue, room, timeout) {
             Ok(events) => events,
-            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         out.extend(events.iter().map(|event| Ready {
@@ -117,7 +119,9 @@ impl Backend for Epoll {
     }
 }
 
-impl Watch for Epoll {
+impl Kernel for Epoll {
+    const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+
     fn watch(&self, token: Token, fd: BorrowedFd<'_>) -> io::Result<()> {
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
@@ -125,6 +129,24 @@ impl Watch for Epoll {
             | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(token.bits());
         Ok(epoll::add(&self.queue, fd, data, flags)?)
+    }
+
+    fn take_waiting(
+        listener: BorrowedFd<'_>,
+        _options: &SocketOptions,
+    ) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+        // Linux clones the listener's options, TCP_NODELAY included, into what it accepts.
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        Ok(rustix::net::acceptfrom_with(listener, flags)?)
+    }
+
+    fn break_off(socket: &socket2::Socket) -> io::Result<()> {
+        // connect(AF_UNSPEC) is Linux's way to reset a connection while its descriptor lives.
+        Ok(rustix::net::connect_unspec(socket)?)
+    }
+
+    fn is_gone(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::NotConnected
     }
 }
 

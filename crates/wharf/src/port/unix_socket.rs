@@ -2,26 +2,53 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, SendFlags};
-use socket2::{Domain, Protocol, SockRef, Type};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
+use socket2::{Domain, Protocol, Type};
 
 use super::contract::{Backend, ListenOptions, SocketOptions, Sockets, Token};
 use super::socket::{OsSocket, Socket};
 
-/// A kernel queue of readiness.
-pub(super) trait Watch: Backend {
+/// A kernel's queue of readiness, and what else differs between the kernels.
+pub(super) trait Kernel: Backend {
+    /// Flags of each send: a broken connection raises no signal.
+    const SEND_FLAGS: SendFlags;
+
     /// Has the descriptor's edges reported under `token` until it is closed.
     ///
     /// # Errors
     /// No memory, or too many watches for this user.
     fn watch(&self, token: Token, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Takes one waiting connection: non-blocking, closed on exec, with `options` set or inherited.
+    ///
+    /// # Errors
+    /// As of [`Sockets::accept`].
+    fn take_waiting(
+        listener: BorrowedFd<'_>,
+        options: &SocketOptions,
+    ) -> io::Result<(OwnedFd, Option<SocketAddrAny>)>;
+
+    /// Breaks the connection as [`Sockets::disconnect`] says.
+    ///
+    /// # Errors
+    /// What the system said; then the connection is as it was.
+    fn break_off(socket: &socket2::Socket) -> io::Result<()>;
+
+    /// Whether the peer's address was refused because the connection is no more.
+    fn is_gone(error: &io::Error) -> bool;
+
+    /// Whether a send was refused because the connect goes on, other than by `EAGAIN`.
+    fn is_connecting(_error: Errno) -> bool {
+        false
+    }
 }
 
-impl<Q: Watch> Sockets for Q {
+impl<K: Kernel> Sockets for K {
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
         let socket = stream_socket(addr)?;
         if addr.is_ipv6() {
@@ -53,12 +80,10 @@ impl<Q: Watch> Sockets for Q {
     fn accept(
         &self,
         listener: &Socket,
-        _options: &SocketOptions,
+        options: &SocketOptions,
     ) -> io::Result<(Socket, SocketAddr)> {
-        let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
-        let (socket, peer) = rustix::net::acceptfrom_with(fd(listener)?, flags)?;
+        let (socket, peer) = K::take_waiting(fd(listener)?, options)?;
         let socket = socket2::Socket::from(socket);
-        // Linux clones the listener's options, TCP_NODELAY included, into what it accepts.
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
         Ok((socket.into(), peer))
@@ -81,11 +106,11 @@ impl<Q: Watch> Sockets for Q {
     fn recv(&self, socket: &Socket, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::net::recv(fd(socket)?, &mut *into, RecvFlags::empty()) {
-                Ok((_, 0)) if !into.is_empty() && is_reset(os(socket)?) => {
+                Ok((_, 0)) if !into.is_empty() && is_reset::<K>(os(socket)?) => {
                     return Err(io::ErrorKind::ConnectionReset.into());
                 }
                 Ok((_, n)) => return Ok(n),
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -95,14 +120,17 @@ impl<Q: Watch> Sockets for Q {
         let fd = fd(socket)?;
         loop {
             let sent = match from {
-                [one] => rustix::net::send(fd, one, SendFlags::NOSIGNAL),
+                [one] => rustix::net::send(fd, one, K::SEND_FLAGS),
                 many => {
                     let mut control = rustix::net::SendAncillaryBuffer::default();
-                    rustix::net::sendmsg(fd, many, &mut control, SendFlags::NOSIGNAL)
+                    rustix::net::sendmsg(fd, many, &mut control, K::SEND_FLAGS)
                 }
             };
             match sent {
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
+                Err(error) if K::is_connecting(error) => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
                 sent => return Ok(sent?),
             }
         }
@@ -117,11 +145,10 @@ impl<Q: Watch> Sockets for Q {
     }
 
     fn disconnect(&self, socket: &Socket) {
-        // connect(AF_UNSPEC) is Linux's way to reset a connection while its descriptor lives.
-        if let Ok(fd) = fd(socket)
-            && rustix::net::connect_unspec(fd).is_err()
+        if let Ok(os) = os(socket)
+            && K::break_off(&os.socket).is_err()
         {
-            let _ = SockRef::from(&fd).shutdown(std::net::Shutdown::Both);
+            let _ = os.socket.shutdown(std::net::Shutdown::Both);
         }
     }
 
@@ -145,7 +172,7 @@ impl<Q: Watch> Sockets for Q {
 }
 
 /// `EINPROGRESS`: std has no kind for it.
-const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+const IN_PROGRESS: i32 = Errno::INPROGRESS.raw_os_error();
 
 fn os(socket: &Socket) -> io::Result<&OsSocket> {
     socket
@@ -160,13 +187,10 @@ fn fd(socket: &Socket) -> io::Result<BorrowedFd<'_>> {
 /// Whether an end of stream is none: the kernel tells a reset to one call only, and to all that
 /// come later, perhaps on another thread, it shows an end of stream. A connection that is gone
 /// although we have not ended our direction was reset.
-fn is_reset(os: &OsSocket) -> bool {
+fn is_reset<K: Kernel>(os: &OsSocket) -> bool {
     // First the flag: it is set before our end of stream can end the connection.
     !os.write_shut.load(Ordering::Acquire)
-        && os
-            .socket
-            .peer_addr()
-            .is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
+        && os.socket.peer_addr().is_err_and(|error| K::is_gone(&error))
 }
 
 fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
@@ -176,7 +200,8 @@ fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-fn apply(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<()> {
+/// Sets the options of a stream.
+pub(super) fn apply(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(options.nodelay)?;
     if let Some(after) = options.keepalive {
         socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(after))?;
