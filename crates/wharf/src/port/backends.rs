@@ -51,7 +51,14 @@ const KNOWN: &[Known] = &[Known {
     open: || Ok(Arc::new(super::epoll::Epoll::open()?)),
 }];
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
+const KNOWN: &[Known] = &[Known {
+    name: "kqueue",
+    about: "macOS: one kqueue shared by all workers of a port; type-checks and is untested",
+    open: || Ok(Arc::new(super::kqueue::Kqueue::open()?)),
+}];
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 const KNOWN: &[Known] = &[];
 
 /// The environment variable that forces a backend.

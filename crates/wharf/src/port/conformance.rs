@@ -121,6 +121,11 @@ impl Rig {
         Self::new(Arc::new(super::epoll::Epoll::open().unwrap()), Machine)
     }
 
+    #[cfg(target_os = "macos")]
+    fn kqueue() -> Self {
+        Self::new(Arc::new(super::kqueue::Kqueue::open().unwrap()), Machine)
+    }
+
     fn simulated() -> Self {
         let sim = Sim::with_faults(1, Faults::none());
         let is_faulty = false;
@@ -336,5 +341,7 @@ macro_rules! conformance {
 
 #[cfg(target_os = "linux")]
 conformance!(epoll, super::Rig::epoll());
+#[cfg(target_os = "macos")]
+conformance!(kqueue, super::Rig::kqueue());
 conformance!(sim, super::Rig::simulated());
 conformance!(sim_with_faults, super::Rig::simulated_with_faults());

@@ -16,6 +16,8 @@ mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
 mod jobs;
+#[cfg(target_os = "macos")]
+mod kqueue;
 mod nap;
 mod parking;
 mod rescue;
@@ -27,7 +29,7 @@ mod socket;
 mod table;
 mod threads;
 mod timers;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 mod unix_socket;
 mod worker;
 

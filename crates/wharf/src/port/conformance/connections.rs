@@ -60,9 +60,9 @@ pub(super) fn refused(rig: &Rig) {
 
 /// A connect that has not ended says `WouldBlock`, and so does its stream.
 pub(super) fn pending(rig: &Rig) {
-    // A backlog that is full holds further connects up.
+    // A backlog that is full holds further connects up; none at all is the largest on some systems.
     let options = ListenOptions {
-        backlog: 0,
+        backlog: 1,
         ..ListenOptions::default()
     };
     let listener = rig.port.listen(IPV4.parse().unwrap(), &options).unwrap();
