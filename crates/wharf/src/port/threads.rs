@@ -42,8 +42,27 @@ pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
     refused
 }
 
+/// Applies the settings to the calling thread; returns what the system refused, in words: all of
+/// it. The nice value belongs to the process here, and no call binds a thread to cores.
+#[cfg(target_os = "macos")]
+pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
+    let mut refused = Vec::new();
+    if let Some(nice) = settings.nice {
+        refused.push(format!(
+            "nice {nice}: macOS has none of a thread (that of the process is set by nice(1))"
+        ));
+    }
+    if !settings.cores.is_empty() {
+        refused.push(format!(
+            "cores {:?}: macOS binds no thread to cores",
+            settings.cores
+        ));
+    }
+    refused
+}
+
 /// Applies the settings to the calling thread; returns what the system refused, in words.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
     if *settings == ThreadSettings::default() {
         return Vec::new();
@@ -77,5 +96,21 @@ mod tests {
             .name("settings".into())
             .spawn(move || apply(&fine));
         assert_eq!(apply.unwrap().join().unwrap(), Vec::<String>::new());
+    }
+}
+
+#[cfg(all(test, target_os = "macos"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_told() {
+        let all = ThreadSettings {
+            nice: Some(5),
+            cores: vec![0],
+        };
+        let refused = apply(&all);
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        assert_eq!(apply(&ThreadSettings::default()), Vec::<String>::new());
     }
 }
