@@ -10,7 +10,7 @@ use super::child::Server;
 use super::driver::{Clock, Drive, Driver, Part, Spread, Tally, Timing, nanos};
 use super::layout::TopologyText;
 use super::result::{ClassRun, Phase, Run, ServerRun};
-use super::server::Counters;
+use super::server::{Counters, Threads};
 use super::workload::{Class, Load, Rank, Workload};
 use crate::exit::Failure;
 use crate::pause::pause;
@@ -221,17 +221,17 @@ fn server_run(
         let networks = at.networks.iter().filter(|network| network.pool.is_some());
         networks.map(|network| network.turns).sum::<u64>()
     };
+    let switches = |of: fn(&Threads) -> u64| {
+        let before = before.threads.as_ref().map(of)?;
+        Some(after.threads.as_ref().map(of)?.saturating_sub(before))
+    };
     ServerRun {
         cpu_s: after.cpu_s - before.cpu_s,
         frames: after.frames().saturating_sub(before.frames()),
-        switches_voluntary: after
-            .switches_voluntary
-            .saturating_sub(before.switches_voluntary),
-        switches_involuntary: after
-            .switches_involuntary
-            .saturating_sub(before.switches_involuntary),
+        switches_voluntary: switches(|threads| threads.switches_voluntary),
+        switches_involuntary: switches(|threads| threads.switches_involuntary),
         hand_offs: hand_offs(after).saturating_sub(hand_offs(before)),
-        threads: after.threads,
+        threads: after.threads.map(|threads| threads.count),
         low_at_once_max: last.low_at_once_max,
         low_cap: Some(topology.low_cap),
         topology_lines: topology.lines(),

@@ -113,14 +113,14 @@ pub(crate) struct ServerRun {
     pub(crate) cpu_s: f64,
     /// Frames handled, all classes.
     pub(crate) frames: u64,
-    /// Context switches: the thread waited.
-    pub(crate) switches_voluntary: u64,
-    /// Context switches: the thread was preempted.
-    pub(crate) switches_involuntary: u64,
+    /// Context switches: the thread waited; `None` where the system does not say.
+    pub(crate) switches_voluntary: Option<u64>,
+    /// Context switches: the thread was preempted; `None` where the system does not say.
+    pub(crate) switches_involuntary: Option<u64>,
     /// Sessions given from a port's worker to a pool's thread.
     pub(crate) hand_offs: u64,
-    /// Threads of the process.
-    pub(crate) threads: u64,
+    /// Threads of the process; `None` where the system does not say.
+    pub(crate) threads: Option<u64>,
     /// Most handlers of low classes that ran at once: counted in the handlers.
     pub(crate) low_at_once_max: u64,
     /// Most workers that low classes may hold under this layout, where it says.

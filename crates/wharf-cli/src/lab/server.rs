@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counters, Threads};
 use handler::{Gauges, LabHandler};
 
 use super::workload::Workload;

@@ -80,7 +80,7 @@ fn layout_report(
         topology: topology.text.clone(),
         topology_lines: topology.lines(),
         workers: topology.workers,
-        threads: full.iter().map(|run| run.server.threads).max().unwrap_or(0),
+        threads: full.iter().filter_map(|run| run.server.threads).max(),
         low_cap: topology.low_cap,
         low_at_once_max: both
             .map(|run| run.server.low_at_once_max)
@@ -90,13 +90,21 @@ fn layout_report(
         cpu_us_per_frame_low_off: over(alone, &per_frame(cpu)),
         cpu_cores: over(full, &|run| run.server.cpu_s / run.seconds).unwrap_or(0.0),
         client_cpu_cores: over(full, &|run| run.client_cpu_s / run.seconds).unwrap_or(0.0),
-        switches_per_frame: figure(|server| {
-            float(server.switches_voluntary + server.switches_involuntary)
-        }),
+        switches_per_frame: switches_per_frame(full),
         hand_offs_per_frame: figure(|server| float(server.hand_offs)),
         classes: workload.classes.iter().map(class).collect(),
         cpu_over_time: cpu_over_time(full),
     }
+}
+
+/// `None` where the system does not count them.
+fn switches_per_frame(full: &[&Run]) -> Option<f64> {
+    let all = full.iter().map(|run| {
+        let server = &run.server;
+        let switches = server.switches_voluntary? + server.switches_involuntary?;
+        Some(float(switches) / float(server.frames).max(1.0))
+    });
+    median(&all.collect::<Option<Vec<_>>>()?)
 }
 
 fn class_report(class: &Class, full: &[&Run], alone: &[&Run]) -> ClassReport {

@@ -98,8 +98,8 @@ pub(crate) struct LayoutReport {
     pub(crate) topology_lines: u64,
     /// Workers of ports and pools.
     pub(crate) workers: u64,
-    /// Threads of the process, all.
-    pub(crate) threads: u64,
+    /// Threads of the process, all; `None` where the system does not say.
+    pub(crate) threads: Option<u64>,
     /// Most low handlers at once that it allows.
     pub(crate) low_cap: u64,
     /// Most that ran at once, counted in the handlers, over all runs.
@@ -112,8 +112,8 @@ pub(crate) struct LayoutReport {
     pub(crate) cpu_cores: f64,
     /// Cores that the driver kept busy.
     pub(crate) client_cpu_cores: f64,
-    /// Context switches a frame, voluntary and not.
-    pub(crate) switches_per_frame: f64,
+    /// Context switches a frame, voluntary and not; `None` where the system does not say.
+    pub(crate) switches_per_frame: Option<f64>,
     /// Sessions handed to a pool, a frame.
     pub(crate) hand_offs_per_frame: f64,
     /// In the order of the workload.

@@ -179,15 +179,18 @@ fn class_row(f: &mut fmt::Formatter<'_>, layout: &str, class: &ClassReport) -> f
 fn layout_row(f: &mut fmt::Formatter<'_>, layout: &LayoutReport) -> fmt::Result {
     let low_off = layout.cpu_us_per_frame_low_off;
     let low_off = low_off.map_or_else(|| "-".to_owned(), |us| format!("{us:.1}"));
+    let switches = layout.switches_per_frame;
+    let switches = switches.map_or_else(|| "-".to_owned(), |n| format!("{n:.2}"));
+    let threads = layout.threads;
+    let threads = threads.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let at_once = format!("{} of {}", layout.low_at_once_max, layout.low_cap);
     writeln!(
         f,
-        "{:17} {:>9.1} {low_off:>9} {:>9.2} {:>9.2} {:>8} {:>8} {:>6} {at_once:>14} {:>7.2}",
+        "{:17} {:>9.1} {low_off:>9} {switches:>9} {:>9.2} {threads:>8} {:>8} {:>6} {at_once:>14} \
+         {:>7.2}",
         layout.name,
         layout.cpu_us_per_frame,
-        layout.switches_per_frame,
         layout.hand_offs_per_frame,
-        layout.threads,
         layout.workers,
         layout.topology_lines,
         layout.client_cpu_cores

@@ -222,6 +222,26 @@ fn a_driver_that_was_late_itself_is_told() {
     }
 }
 
+/// Some systems count no context switches: zero would look like the best figure there is.
+#[test]
+fn what_a_system_does_not_count_is_no_zero() {
+    let unsaid = report(|_, _| 200);
+    let verdict = &unsaid.variants[0].verdict;
+    assert!(
+        verdict.contains("context switches that this system does not count"),
+        "{verdict}"
+    );
+    assert_eq!(unsaid.variants[0].layouts[0].threads, None);
+    let mut counted = run(Layout::Shared, 0, Phase::Full, 200);
+    counted.server.switches_voluntary = Some(900);
+    counted.server.switches_involuntary = Some(100);
+    counted.server.threads = Some(3);
+    let said = of_runs(vec![counted], 1);
+    let shared = &said.variants[0].layouts[0];
+    assert_eq!(shared.switches_per_frame, Some(1.0));
+    assert_eq!(shared.threads, Some(3));
+}
+
 #[test]
 fn the_page_and_the_text_show_every_layout() {
     let report = report(|layout, _| 200 + 100 * layout as u64);

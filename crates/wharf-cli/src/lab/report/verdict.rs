@@ -266,12 +266,15 @@ fn price(ranked: &[Ranked<'_>]) -> String {
     } else {
         ""
     };
+    let switches = best.switches_per_frame.map_or_else(
+        || "context switches that this system does not count".to_owned(),
+        |n| format!("{n:.2} context switches"),
+    );
     format!(
-        "Under {} a frame costs the server {:.1} µs of CPU{off}, {:.2} context switches and {:.2} \
+        "Under {} a frame costs the server {:.1} µs of CPU{off}, {switches} and {:.2} \
          hand-offs{least}. Its topology has {} lines and {} workers.",
         best.name,
         cpu(best),
-        best.switches_per_frame,
         best.hand_offs_per_frame,
         best.topology_lines,
         best.workers

@@ -13,18 +13,25 @@ use super::handler::Gauges;
 pub(crate) struct Counters {
     /// CPU time, user and system, in seconds.
     pub(crate) cpu_s: f64,
-    /// Waits, all threads together; zero where the system does not say.
-    pub(crate) switches_voluntary: u64,
-    /// Preemptions, all threads together; zero where the system does not say.
-    pub(crate) switches_involuntary: u64,
-    /// Threads now; zero where the system does not say.
-    pub(crate) threads: u64,
+    /// Threads and their context switches; `None` where the system does not say.
+    pub(crate) threads: Option<Threads>,
     /// Most handlers of low classes at once.
     pub(crate) low_at_once_max: u64,
     /// In the order of the topology.
     pub(crate) networks: Vec<NetworkCounters>,
     /// Ports, then pools.
     pub(crate) ports: Vec<PortCounters>,
+}
+
+/// The threads of a process.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Threads {
+    /// Now.
+    pub(crate) count: u64,
+    /// Waits, all together.
+    pub(crate) switches_voluntary: u64,
+    /// Preemptions, all together.
+    pub(crate) switches_involuntary: u64,
 }
 
 /// A network's part.
@@ -56,7 +63,6 @@ pub(crate) struct PortCounters {
 impl Counters {
     /// Reads everything.
     pub(crate) fn read(stats: &HostSnapshot, gauges: &Gauges) -> Self {
-        let (threads, switches_voluntary, switches_involuntary) = of_threads();
         let network = |network: &wharf::stats::NetworkSnapshot| NetworkCounters {
             name: network.name.clone(),
             pool: network.pool.clone(),
@@ -80,9 +86,7 @@ impl Counters {
         };
         Self {
             cpu_s: ProcessTime::now().as_duration().as_secs_f64(),
-            switches_voluntary,
-            switches_involuntary,
-            threads,
+            threads: threads(),
             low_at_once_max: gauges.low_at_once_max(),
             networks: stats.networks.iter().map(network).collect(),
             ports: stats.ports.iter().chain(&stats.pools).map(port).collect(),
@@ -100,23 +104,19 @@ impl Counters {
     }
 }
 
-/// Threads, and the context switches they made: what the kernel keeps under `task`. The threads of
-/// a run live as long as the process, so none is missed.
-fn of_threads() -> (u64, u64, u64) {
-    let mut all = (0, 0, 0);
-    for thread in fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+/// What the kernel keeps under `task`. The threads of a run live as long as the process, so none is
+/// missed.
+fn threads() -> Option<Threads> {
+    let mut all = Threads::default();
+    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
         let Ok(status) = fs::read_to_string(thread.path().join("status")) else {
             continue;
         };
-        all.0 += 1;
-        all.1 += number(&status, "voluntary_ctxt_switches:");
-        all.2 += number(&status, "nonvoluntary_ctxt_switches:");
+        all.count += 1;
+        all.switches_voluntary += number(&status, "voluntary_ctxt_switches:");
+        all.switches_involuntary += number(&status, "nonvoluntary_ctxt_switches:");
     }
-    all
+    Some(all)
 }
 
 fn number(status: &str, name: &str) -> u64 {

@@ -122,10 +122,12 @@ pub(super) fn costs(out: &mut String, variant: &VariantReport) {
         let row = [
             format!("{:.1}", layout.cpu_us_per_frame),
             low_off.map_or_else(dash, |us| format!("{us:.1}")),
-            format!("{:.2}", layout.switches_per_frame),
+            layout
+                .switches_per_frame
+                .map_or_else(dash, |n| format!("{n:.2}")),
             format!("{:.2}", layout.hand_offs_per_frame),
             layout.workers.to_string(),
-            layout.threads.to_string(),
+            layout.threads.map_or_else(dash, |n| n.to_string()),
             layout.topology_lines.to_string(),
             format!("{} of {}", layout.low_at_once_max, layout.low_cap),
             format!("{:.2}", layout.cpu_cores),
