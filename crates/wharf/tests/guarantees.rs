@@ -105,12 +105,12 @@ mod lane_cap_holds {
 }
 mod resizes {
     use crate::resize::*;
-    use crate::support::{crews, on_real_sockets};
+    use crate::support::crews;
     crews!(exclusive up_and_down_under_traffic, who_is_in_a_turn_leaves_after_it);
     crews!(exclusive from_a_handler, storms, a_stop_among_changes_ends);
     crews!(what_can_not_be_is_refused, a_promise_outlives_a_shrink);
     #[cfg(target_os = "linux")]
-    on_real_sockets!(who_asks_for_workers_passes_nothing_on);
+    crate::support::on_real_sockets!(who_asks_for_workers_passes_nothing_on);
 }
 matrix!(close_joins_first);
 matrix!(exclusive shutdown_is_a_protocol, stop_from_a_handler, a_dropped_host_stops);

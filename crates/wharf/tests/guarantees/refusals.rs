@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharf::{Error, ErrorKind, Host, Lane, Network, SendQueueLimits, ServerBuilder};
 
-use crate::support::{Act, World, check_stopped};
+use crate::support::{Act, KNOWN_BACKENDS, World, check_stopped};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -241,7 +241,7 @@ pub(crate) fn bad_addresses_are_named(w: &World) {
 
 pub(crate) fn an_unknown_backend_is_named(_: &World) {
     let mut host = Host::new().with_backend("iocpp");
-    let words = ["\"iocpp\"", "the program", "auto", "epoll"];
+    let words = ["\"iocpp\"", "the program", "auto", KNOWN_BACKENDS[0]];
     refused(host.port("front").build(), ErrorKind::Backend, &words);
     let server = host.server("game", Act::echo()).listen(HERE);
     refused(server, ErrorKind::Backend, &words);

@@ -3,8 +3,10 @@
 
 use wharf::{ErrorKind, Host, Lane, Network};
 
+#[cfg(target_os = "linux")]
+use crate::support::Log;
 use crate::support::{
-    Act, At, Crew, Hold, Kind, Ledger, Log, Peer, World, check_stopped, number, numbered, patient,
+    Act, At, Crew, Hold, Kind, Ledger, Peer, World, check_stopped, number, numbered, patient,
 };
 
 const HELD: &[u8] = b"hold";
@@ -55,12 +57,13 @@ impl Scene {
         (0..count).map(|_| w.connect(addr)).collect()
     }
 
-    /// How many workers of the crew there are; in the simulation, as many as it says.
+    /// How many workers of the crew there are; in the simulation, and where the system does not
+    /// tell of threads, as many as it says.
     fn threads(&self, w: &World) -> usize {
         if w.is_sim() {
             return self.crew.workers();
         }
-        crew_threads()
+        crew_threads().unwrap_or_else(|| self.crew.workers())
     }
 
     fn end(mut self, w: &World, peers: Vec<Peer>) {
@@ -74,13 +77,13 @@ impl Scene {
 }
 
 /// By their names: a thread that has none yet is not counted, and is later.
-fn crew_threads() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+fn crew_threads() -> Option<usize> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
     let names = tasks.filter_map(|task| {
         let comm = task.ok()?.path().join("comm");
         std::fs::read_to_string(comm).ok()
     });
-    names.filter(|name| name.starts_with("crew-")).count()
+    Some(names.filter(|name| name.starts_with("crew-")).count())
 }
 
 fn plain() -> [Lane; 1] {

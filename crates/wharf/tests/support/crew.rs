@@ -101,15 +101,18 @@ macro_rules! crews {
     (exclusive $($name:ident),+ $(,)?) => { $(
         $crate::support::crews! { @backends $name, $crate::support::Access::Exclusive }
     )+ };
+    (@sockets $backend:ident $name:ident, $access:expr) => {
+        mod $backend {
+            $crate::support::crews! { @kinds |kind| {
+                let body = super::super::$name;
+                let backend = stringify!($backend);
+                $crate::support::on_sockets(backend, $access, |w| body(w, kind));
+            } }
+        }
+    };
     (@backends $name:ident, $access:expr) => {
         mod $name {
-            #[cfg(target_os = "linux")]
-            mod epoll {
-                $crate::support::crews! { @kinds |kind| {
-                    let body = super::super::$name;
-                    $crate::support::on_sockets("epoll", $access, |w| body(w, kind));
-                } }
-            }
+            $crate::support::for_backends! { crews $name, $access }
             #[cfg(feature = "sim")]
             mod sim {
                 $crate::support::crews! { @kinds |kind| {

@@ -15,6 +15,7 @@
 )]
 
 mod act;
+mod backends;
 mod counters;
 mod crew;
 mod hold;
@@ -29,13 +30,14 @@ mod sockets;
 mod world;
 
 pub(crate) use act::{Act, Ledger, Log};
+pub(crate) use backends::{KNOWN_BACKENDS, for_backends};
 pub(crate) use counters::{check_client, check_server, check_stopped};
 pub(crate) use crew::{Crew, Kind, crews};
 pub(crate) use hold::Hold;
 pub(crate) use layout::{At, Layout, Place, Ports, Role};
 pub(crate) use peer::{End, Listener, Peer};
 pub(crate) use process::{Open, open_now};
-pub(crate) use run::{Access, KNOWN_BACKENDS, on_sockets, with_access};
+pub(crate) use run::{Access, on_sockets, with_access};
 #[cfg(feature = "sim")]
 pub(crate) use run::{in_sim, seeds};
 pub(crate) use serve::{finish, patient, serve, small_queue, small_socket};
@@ -70,18 +72,18 @@ macro_rules! matrix {
     (exclusive $($name:ident),+ $(,)?) => { $(
         $crate::support::matrix! { @backends $name, $crate::support::Access::Exclusive }
     )+ };
-    (@epoll $name:ident, $access:expr) => {
-        #[cfg(target_os = "linux")]
-        mod epoll {
+    (@sockets $backend:ident $name:ident, $access:expr) => {
+        mod $backend {
             $crate::support::matrix! { @layouts |layout| {
                 let body = super::super::$name;
-                $crate::support::on_sockets("epoll", $access, |w| body(w, layout));
+                let backend = stringify!($backend);
+                $crate::support::on_sockets(backend, $access, |w| body(w, layout));
             } }
         }
     };
     (@backends $name:ident, $access:expr) => {
         mod $name {
-            $crate::support::matrix! { @epoll $name, $access }
+            $crate::support::for_backends! { matrix $name, $access }
             #[cfg(feature = "sim")]
             mod sim {
                 $crate::support::matrix! { @layouts |layout| {
@@ -121,13 +123,15 @@ macro_rules! each_backend {
     (exclusive $($name:ident),+ $(,)?) => { $(
         $crate::support::each_backend! { @one $name, $crate::support::Access::Exclusive }
     )+ };
+    (@sockets $backend:ident $name:ident, $access:expr) => {
+        #[test]
+        fn $backend() {
+            $crate::support::on_sockets(stringify!($backend), $access, super::$name);
+        }
+    };
     (@one $name:ident, $access:expr) => {
         mod $name {
-            #[cfg(target_os = "linux")]
-            #[test]
-            fn epoll() {
-                $crate::support::on_sockets("epoll", $access, super::$name);
-            }
+            $crate::support::for_backends! { each_backend $name, $access }
             #[cfg(feature = "sim")]
             #[test]
             fn sim() {
@@ -147,11 +151,7 @@ macro_rules! on_real_sockets {
     )+ };
     (@one $name:ident, $access:expr) => {
         mod $name {
-            #[cfg(target_os = "linux")]
-            #[test]
-            fn epoll() {
-                $crate::support::on_sockets("epoll", $access, super::$name);
-            }
+            $crate::support::for_backends! { each_backend $name, $access }
         }
     };
 }

@@ -11,10 +11,6 @@ pub(crate) enum Access {
     Exclusive,
 }
 
-/// Backends that the matrix has tests for. One more in `wharf::backends()` fails a test, so that
-/// none is forgotten.
-pub(crate) const KNOWN_BACKENDS: &[&str] = &["epoll"];
-
 static ALONE: RwLock<()> = RwLock::new(());
 
 /// Runs it with or without other tests of this process.
