@@ -58,7 +58,14 @@ const KNOWN: &[Known] = &[Known {
     open: || Ok(Arc::new(super::kqueue::Kqueue::open()?)),
 }];
 
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+#[cfg(windows)]
+const KNOWN: &[Known] = &[Known {
+    name: "iocp",
+    about: "Windows: one I/O completion port shared by all workers of a port",
+    open: || Ok(Arc::new(super::iocp::Iocp::open(0)?)),
+}];
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 const KNOWN: &[Known] = &[];
 
 /// The environment variable that forces a backend.

@@ -126,6 +126,11 @@ impl Rig {
         Self::new(Arc::new(super::kqueue::Kqueue::open().unwrap()), Machine)
     }
 
+    #[cfg(windows)]
+    fn iocp() -> Self {
+        Self::new(Arc::new(super::iocp::Iocp::open(0).unwrap()), Machine)
+    }
+
     fn simulated() -> Self {
         let sim = Sim::with_faults(1, Faults::none());
         let is_faulty = false;
@@ -343,5 +348,7 @@ macro_rules! conformance {
 conformance!(epoll, super::Rig::epoll());
 #[cfg(target_os = "macos")]
 conformance!(kqueue, super::Rig::kqueue());
+#[cfg(windows)]
+conformance!(iocp, super::Rig::iocp());
 conformance!(sim, super::Rig::simulated());
 conformance!(sim_with_faults, super::Rig::simulated_with_faults());

@@ -148,6 +148,10 @@ pub struct ListenOptions {
     pub dual_stack: bool,
     /// Set on the listener and so inherited by what it accepts.
     pub socket: SocketOptions,
+    /// Windows: accepts that are kept under way, from 1 to 1024, each with a socket of its own. As
+    /// many connections may arrive at once without waiting for a worker. Default: 32. Other
+    /// systems have no such thing, and no use for the number.
+    pub accepts_outstanding: u32,
 }
 
 impl Default for ListenOptions {
@@ -156,6 +160,7 @@ impl Default for ListenOptions {
             backlog: 1024,
             dual_stack: true,
             socket: SocketOptions::default(),
+            accepts_outstanding: 32,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) mod current;
 mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
+#[cfg(windows)]
+mod iocp;
 mod jobs;
 #[cfg(target_os = "macos")]
 mod kqueue;

@@ -1,5 +1,6 @@
 //! The one kind of socket that the rest of the core holds: closing it is dropping it.
 
+#[cfg(unix)]
 use std::sync::atomic::AtomicBool;
 
 /// A stream socket or a listener of some backend.
@@ -10,13 +11,18 @@ pub(crate) struct Socket(pub(super) Kind);
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A socket of the operating system.
+    #[cfg(unix)]
     Os(OsSocket),
+    /// A socket of a completion port.
+    #[cfg(windows)]
+    Iocp(super::iocp::IocpSocket),
     /// A socket of the simulated network.
     #[cfg(feature = "sim")]
     Sim(super::sim::SimSocket),
 }
 
 /// A socket of the operating system, and what it does not tell about itself.
+#[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct OsSocket {
     pub(super) socket: socket2::Socket,
@@ -24,6 +30,7 @@ pub(super) struct OsSocket {
     pub(super) write_shut: AtomicBool,
 }
 
+#[cfg(unix)]
 impl From<socket2::Socket> for Socket {
     fn from(socket: socket2::Socket) -> Self {
         Self(Kind::Os(OsSocket {
@@ -33,8 +40,26 @@ impl From<socket2::Socket> for Socket {
     }
 }
 
+#[cfg(windows)]
+impl From<super::iocp::IocpSocket> for Socket {
+    fn from(socket: super::iocp::IocpSocket) -> Self {
+        Self(Kind::Iocp(socket))
+    }
+}
+
 impl Socket {
+    /// The completion port's socket; `None` for one of another backend.
+    #[cfg(windows)]
+    pub(super) fn iocp(&self) -> Option<&super::iocp::IocpSocket> {
+        match &self.0 {
+            Kind::Iocp(socket) => Some(socket),
+            #[cfg(feature = "sim")]
+            Kind::Sim(_) => None,
+        }
+    }
+
     /// The operating system's socket; `None` for one of another backend.
+    #[cfg(unix)]
     pub(super) fn os(&self) -> Option<&OsSocket> {
         match &self.0 {
             Kind::Os(socket) => Some(socket),
@@ -48,7 +73,10 @@ impl Socket {
     pub(super) fn sim(&self) -> Option<&super::sim::SimSocket> {
         match &self.0 {
             Kind::Sim(socket) => Some(socket),
+            #[cfg(unix)]
             Kind::Os(_) => None,
+            #[cfg(windows)]
+            Kind::Iocp(_) => None,
         }
     }
 }

@@ -264,11 +264,18 @@ fn ports_are_told_only_of_their_own_sockets() {
 
 #[test]
 fn a_socket_of_another_backend_is_refused() {
-    use socket2::{Domain, Type};
     let (_sim, port) = plain();
-    let os = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let os = Socket::from(os);
-    assert_eq!(kind(recv(&port, &os)), ErrorKind::InvalidInput);
-    assert_eq!(kind(port.register(CLIENT, &os)), ErrorKind::InvalidInput);
-    assert!(listen(&port, "10.0.0.1:1").unwrap().os().is_none());
+    let real = crate::port::open_backend(None).unwrap();
+    let of_real = listen(&real, "127.0.0.1:0").unwrap();
+    assert_eq!(kind(recv(&port, &of_real)), ErrorKind::InvalidInput);
+    assert_eq!(
+        kind(port.register(CLIENT, &of_real)),
+        ErrorKind::InvalidInput
+    );
+    let of_sim = listen(&port, "10.0.0.1:1").unwrap();
+    assert_eq!(kind(recv(&real, &of_sim)), ErrorKind::InvalidInput);
+    assert_eq!(
+        kind(real.register(CLIENT, &of_sim)),
+        ErrorKind::InvalidInput
+    );
 }

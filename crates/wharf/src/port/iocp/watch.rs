@@ -1,0 +1,257 @@
+//! Looks again at streams for which no packet will come.
+//!
+//! After READ was reported nothing is pending on a stream until somebody reads it. A session whose
+//! reading is paused may stay like that, and the contract still owes it what happens meanwhile:
+//! more bytes, the peer's end of stream, a reset. So each such stream is looked at after a tenth
+//! of a second, then less and less often. The same rounds try again what the system refused for
+//! want of memory, and end the patience with closes that wait for a send.
+//!
+//! A stream is on the list at most once, and one that is read in time leaves it without a system
+//! call: on the way of a frame this costs two flags.
+
+use std::os::windows::io::AsSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::op::{Body, Op};
+use super::shared::Shared;
+use super::stream::{self, FAILED, Stream};
+use super::{status, sys};
+use crate::port::clock;
+use crate::port::contract::Bits;
+use crate::time::Time;
+
+/// Between two rounds, if there is anything on the list.
+const ROUND: Duration = Duration::from_millis(100);
+/// Rounds between two looks at a stream that stays unread, at most.
+const PACE_MAX: u8 = 16;
+/// How long a close waits for the bytes that were taken.
+const LINGER_MAX: Duration = Duration::from_secs(30);
+
+/// The receive is to be armed.
+const ARM: u8 = 1;
+/// Whoever found no room is to try again.
+const WRITE: u8 = 2;
+
+/// The list of one port.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// The receives of the streams to look at.
+    streams: Mutex<Vec<Arc<Op>>>,
+    /// Streams that are closed but for a send, and until when they may be.
+    lingering: Mutex<Vec<(Time, Arc<Stream>)>>,
+}
+
+/// What a stream notes for its rounds.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// READ was reported and nobody has read since.
+    told: AtomicBool,
+    /// On the list.
+    listed: AtomicBool,
+    /// What the system refused: [`ARM`], [`WRITE`].
+    owed: AtomicU8,
+    /// Rounds to the next look, and the number after that.
+    skip: AtomicU8,
+    pace: AtomicU8,
+    /// Unread bytes at the last look.
+    seen: AtomicU32,
+}
+
+impl Watched {
+    /// Somebody reads.
+    pub(super) fn heard(&self) {
+        self.told.store(false, Ordering::SeqCst);
+    }
+
+    fn has_work(&self) -> bool {
+        self.told.load(Ordering::SeqCst) || self.owed.load(Ordering::SeqCst) != 0
+    }
+
+    fn owe(&self, what: u8) {
+        self.owed.fetch_or(what, Ordering::SeqCst);
+    }
+}
+
+impl Watch {
+    /// READ was reported of the stream, or is about to be.
+    pub(super) fn told(&self, shared: &Shared, recv: &Arc<Op>, stream: &Stream) {
+        stream.watched.told.store(true, Ordering::SeqCst);
+        self.list(shared, recv, stream);
+    }
+
+    /// The system would not take the stream's receive.
+    pub(super) fn owe_arm(&self, shared: &Shared, recv: &Arc<Op>, stream: &Stream) {
+        stream.watched.owe(ARM);
+        self.list(shared, recv, stream);
+    }
+
+    /// The system would not take an overlapped send.
+    pub(super) fn owe_write(&self, shared: &Shared, recv: &Arc<Op>, stream: &Stream) {
+        stream.watched.owe(WRITE);
+        self.list(shared, recv, stream);
+    }
+
+    fn list(&self, shared: &Shared, recv: &Arc<Op>, stream: &Stream) {
+        let watched = &stream.watched;
+        // A round takes the mark off before it looks at what there is to do.
+        if watched.listed.load(Ordering::SeqCst) || watched.listed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        watched.skip.store(0, Ordering::Relaxed);
+        watched.pace.store(1, Ordering::Relaxed);
+        watched.seen.store(0, Ordering::Relaxed);
+        self.streams.lock().push(Arc::clone(recv));
+        shared.watch_by(clock::now() + ROUND);
+    }
+
+    /// The stream was closed while a send was under way.
+    pub(super) fn lingers(&self, shared: &Shared, stream: &Arc<Stream>) {
+        let now = clock::now();
+        let until = now + LINGER_MAX;
+        self.lingering.lock().push((until, Arc::clone(stream)));
+        shared.watch_by(now + ROUND);
+        // The backend may have gone since the caller looked: then no round will come.
+        if shared.gone.load(Ordering::SeqCst) {
+            self.end_lingering();
+        }
+    }
+
+    /// Whether no closed stream waits for its send.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut lingering = self.lingering.lock();
+        lingering.retain(|(_, stream)| stream.sending.lock().is_lingering());
+        lingering.is_empty()
+    }
+
+    /// Closes them all: their bytes are lost.
+    pub(super) fn end_lingering(&self) {
+        let all = std::mem::take(&mut *self.lingering.lock());
+        for (_, stream) in all {
+            let handle = stream.sending.lock().end_linger();
+            // Outside of the lock: closing it may bring the packet to another worker.
+            drop(handle);
+        }
+    }
+
+    /// Forgets the list.
+    pub(super) fn clear(&self) {
+        self.streams.lock().clear();
+        self.lingering.lock().clear();
+    }
+
+    fn end_old_lingering(&self, now: Time) {
+        let mut old = Vec::new();
+        self.lingering.lock().retain(|(until, stream)| {
+            let mut sending = stream.sending.lock();
+            if *until <= now {
+                old.extend(sending.end_linger());
+            }
+            sending.is_lingering()
+        });
+        // Outside of the locks.
+        drop(old);
+    }
+}
+
+impl Shared {
+    /// One round.
+    pub(super) fn look_after(&self, now: Time) {
+        let mut list = std::mem::take(&mut *self.watch.streams.lock());
+        list.retain(|recv| match &recv.body {
+            Body::Recv(stream) => self.look_at(recv, stream),
+            _ => false,
+        });
+        self.watch.end_old_lingering(now);
+        let more = !list.is_empty() || !self.watch.lingering.lock().is_empty();
+        self.watch.streams.lock().append(&mut list);
+        if more {
+            self.watch_by(now + ROUND);
+        }
+    }
+
+    /// One stream's turn in a round; whether it stays on the list.
+    fn look_at(&self, recv: &Arc<Op>, stream: &Arc<Stream>) -> bool {
+        let watched = &stream.watched;
+        if stream.whom.is_closed() {
+            return false;
+        }
+        self.pay(recv, stream);
+        if watched.told.load(Ordering::SeqCst) && is_time(watched) {
+            self.look_inside(recv, stream);
+        }
+        if watched.has_work() {
+            return true;
+        }
+        watched.listed.store(false, Ordering::SeqCst);
+        // Who came in between found it listed.
+        watched.has_work() && !watched.listed.swap(true, Ordering::SeqCst)
+    }
+
+    /// Tries again what the system refused.
+    fn pay(&self, recv: &Arc<Op>, stream: &Arc<Stream>) {
+        let owed = stream.watched.owed.swap(0, Ordering::SeqCst);
+        if owed & ARM != 0
+            && let Some(handle) = stream.handle.upgrade()
+            && let Some(entered) = handle.enter()
+        {
+            stream::arm(self, recv, stream, &entered);
+        }
+        if owed & WRITE != 0 {
+            self.notice(&stream.whom, Bits::WRITE);
+        }
+    }
+
+    /// What has happened to a stream that nobody reads.
+    fn look_inside(&self, recv: &Arc<Op>, stream: &Arc<Stream>) {
+        let Some(handle) = stream.handle.upgrade() else {
+            return stream.watched.heard();
+        };
+        let Some(entered) = handle.enter() else {
+            return stream.watched.heard();
+        };
+        stream.look_for_failure(&entered);
+        let peeked = sys::recv(entered.as_socket(), &mut [0], true);
+        let bits = match peeked {
+            _ if stream.failure().is_some() => FAILED,
+            Ok(0) => Bits::READ.with(Bits::READ_HANGUP),
+            Ok(_) => {
+                let unread = sys::unread(entered.as_socket()).unwrap_or(0);
+                if stream.watched.seen.swap(unread, Ordering::Relaxed) != unread {
+                    self.notice(&stream.whom, Bits::READ);
+                }
+                return;
+            }
+            Err(status::WOULD_BLOCK) => {
+                // Read meanwhile: then it is armed, or is about to be.
+                stream.watched.heard();
+                return stream::arm(self, recv, stream, &entered);
+            }
+            Err(code) => {
+                let _ = stream.fail(code);
+                FAILED
+            }
+        };
+        // Nothing more can happen to it.
+        stream.watched.heard();
+        self.notice(&stream.whom, bits);
+    }
+}
+
+/// Whether a look is due in this round; each is later than the last by twice as much.
+fn is_time(watched: &Watched) -> bool {
+    // One round at a time: plain loads and stores do.
+    let skip = watched.skip.load(Ordering::Relaxed);
+    if skip > 0 {
+        watched.skip.store(skip - 1, Ordering::Relaxed);
+        return false;
+    }
+    let pace = watched.pace.load(Ordering::Relaxed);
+    watched.skip.store(pace - 1, Ordering::Relaxed);
+    let next = (pace * 2).min(PACE_MAX);
+    watched.pace.store(next, Ordering::Relaxed);
+    true
+}
