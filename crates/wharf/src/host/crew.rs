@@ -32,11 +32,12 @@ impl<'a> CrewDraft<'a> {
         }
     }
 
-    /// Checks all of it, under the host's lock has `make` make the core, and what it has of
-    /// sockets, and gives both to `keep`, which puts the crew on the host's list.
+    /// Checks all of it, under the host's lock has `make` make the core of name, lanes and the most
+    /// workers there may be, and what it has of sockets, and gives both to `keep`, which puts the
+    /// crew on the host's list.
     pub(super) fn build<S, T>(
         self,
-        make: impl FnOnce(String, Vec<Lane>) -> Result<(PortCore, S)>,
+        make: impl FnOnce(String, Vec<Lane>, usize) -> Result<(PortCore, S)>,
         keep: impl FnOnce(&mut Inner, Arc<Crew>, S) -> T,
     ) -> Result<T> {
         let Self {
@@ -53,7 +54,7 @@ impl<'a> CrewDraft<'a> {
         let workers = options.check(&format!("{kind} \"{name}\""))?;
         let mut inner = host.inner.lock();
         super::declare::require_free(&inner, kind, &name)?;
-        let (core, sockets) = make(name, std::mem::take(&mut options.lanes))?;
+        let (core, sockets) = make(name, std::mem::take(&mut options.lanes), workers.1)?;
         let core = Arc::new(core.with_nice(options.settings.nice));
         let crew = Arc::new(Crew::new(core, workers, options, host));
         Ok(keep(&mut inner, crew, sockets))

@@ -71,7 +71,7 @@ impl<'a> PoolBuilder<'a> {
     /// A name that is taken or empty, no workers, lanes that can't work.
     pub fn build(self) -> Result<Pool> {
         let host = self.draft.host;
-        let make = |name, lanes| {
+        let make = |name, lanes, _| {
             let backend: Arc<dyn Backend> = match &host.engine {
                 Engine::Threads => Arc::new(Parking::default()),
                 #[cfg(feature = "sim")]

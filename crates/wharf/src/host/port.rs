@@ -7,7 +7,7 @@ use super::crew::{Crew, CrewDraft, crew_handle, crew_options};
 use super::jobs::crew_jobs;
 use super::{Engine, Shared};
 use crate::error::Result;
-use crate::port::{self, PortCore, Sockets};
+use crate::port::{self, PortCore, PortOptions, Sockets};
 use crate::sched::Lane;
 
 /// A completion port: one kernel queue and its workers. Cheap to clone; any number of networks may
@@ -61,12 +61,14 @@ impl Port {
 #[derive(Debug)]
 pub struct PortBuilder<'a> {
     pub(super) draft: CrewDraft<'a>,
+    concurrency: Option<u32>,
 }
 
 impl<'a> PortBuilder<'a> {
     pub(super) fn new(host: &'a Arc<Shared>, name: &str) -> Self {
         Self {
             draft: CrewDraft::new(host, "port", name),
+            concurrency: None,
         }
     }
 
@@ -79,6 +81,17 @@ impl<'a> PortBuilder<'a> {
         self
     }
 
+    /// Windows: how many of its workers the system lets run at once, the
+    /// `NumberOfConcurrentThreads` of an I/O completion port; 0 is one a processor. A worker that
+    /// blocks in the system does not count, one that computes does: with fewer than there are
+    /// workers, handlers that compute for long keep packets from workers that are free. It can't be
+    /// changed later. Default: `workers_limit`, so that nothing is kept back. Other systems have
+    /// no such limit.
+    pub fn concurrency(mut self, threads: u32) -> Self {
+        self.concurrency = Some(threads);
+        self
+    }
+
     /// Opens the port's kernel queue; its workers start with the host.
     ///
     /// # Errors
@@ -86,9 +99,14 @@ impl<'a> PortBuilder<'a> {
     /// work here.
     pub fn build(self) -> Result<Port> {
         let host = self.draft.host;
-        let make = |name, lanes| {
+        let concurrency = self.concurrency;
+        let make = |name, lanes, limit: usize| {
+            let all = u32::try_from(limit).unwrap_or(0);
+            let options = PortOptions {
+                concurrency: concurrency.unwrap_or(all),
+            };
             let sockets = match &host.engine {
-                Engine::Threads => port::open_backend(host.backend.lock().as_deref())?,
+                Engine::Threads => port::open_backend(host.backend.lock().as_deref(), &options)?,
                 #[cfg(feature = "sim")]
                 Engine::Sim(sim) => sim.backend(),
             };

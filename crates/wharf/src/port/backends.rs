@@ -28,7 +28,9 @@ pub fn backends() -> Vec<BackendReport> {
         .map(|known| BackendReport {
             name: known.name,
             about: known.about,
-            problem: (known.open)().err().map(|error| explain(&error)),
+            problem: (known.open)(&PortOptions::default())
+                .err()
+                .map(|error| explain(&error)),
             is_default: false,
         })
         .collect();
@@ -38,17 +40,24 @@ pub fn backends() -> Vec<BackendReport> {
     reports
 }
 
+/// What a port's kernel queue is opened with, where the system has such a thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PortOptions {
+    /// Threads that the system lets run at once; 0 is one a processor.
+    pub(crate) concurrency: u32,
+}
+
 struct Known {
     name: &'static str,
     about: &'static str,
-    open: fn() -> io::Result<Arc<dyn Sockets>>,
+    open: fn(&PortOptions) -> io::Result<Arc<dyn Sockets>>,
 }
 
 #[cfg(target_os = "linux")]
 const KNOWN: &[Known] = &[Known {
     name: "epoll",
     about: "Linux: one edge-triggered epoll instance shared by all workers of a port",
-    open: || Ok(Arc::new(super::epoll::Epoll::open()?)),
+    open: |_| Ok(Arc::new(super::epoll::Epoll::open()?)),
 }];
 
 #[cfg(target_os = "macos")]
@@ -62,7 +71,7 @@ const KNOWN: &[Known] = &[Known {
 const KNOWN: &[Known] = &[Known {
     name: "iocp",
     about: "Windows: one I/O completion port shared by all workers of a port",
-    open: || Ok(Arc::new(super::iocp::Iocp::open(0)?)),
+    open: |options| Ok(Arc::new(super::iocp::Iocp::open(options.concurrency)?)),
 }];
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
@@ -72,7 +81,7 @@ const KNOWN: &[Known] = &[];
 const VARIABLE: &str = "WHARF_BACKEND";
 
 /// Opens the backend of a port: the one named, else the one of the environment, else the best.
-pub(crate) fn open(name: Option<&str>) -> Result<Arc<dyn Sockets>> {
+pub(crate) fn open(name: Option<&str>, options: &PortOptions) -> Result<Arc<dyn Sockets>> {
     let from_env = std::env::var(VARIABLE)
         .ok()
         .filter(|value| !value.is_empty());
@@ -85,11 +94,11 @@ pub(crate) fn open(name: Option<&str>) -> Result<Arc<dyn Sockets>> {
         // An explicit choice is never changed silently.
         let known = KNOWN.iter().find(|known| known.name == wanted);
         let known = known.ok_or_else(|| unknown(wanted, source))?;
-        return (known.open)().map_err(|error| broken(known.name, &error));
+        return (known.open)(options).map_err(|error| broken(known.name, &error));
     }
     let mut last = None;
     for known in KNOWN {
-        match (known.open)() {
+        match (known.open)(options) {
             Ok(backend) => return Ok(backend),
             Err(error) => {
                 tracing::warn!(backend = known.name, %error, "a backend does not work here");
@@ -123,9 +132,11 @@ fn broken(name: &str, error: &io::Error) -> Error {
 }
 
 fn explain(error: &io::Error) -> String {
-    // EMFILE and ENFILE have no kind of their own in std.
+    // EMFILE and ENFILE have no kind of their own in std. Windows has no such limit to raise.
     match error.raw_os_error() {
-        Some(23 | 24) => format!("{error}; raise the limit of open files (ulimit -n)"),
+        Some(23 | 24) if cfg!(unix) => {
+            format!("{error}; raise the limit of open files (ulimit -n)")
+        }
         _ => error.to_string(),
     }
 }
@@ -136,7 +147,9 @@ mod tests {
 
     #[test]
     fn an_unknown_backend_is_named_with_the_known_ones() {
-        let error = open(Some("kqeue")).map(|_| ()).unwrap_err();
+        let error = open(Some("kqeue"), &PortOptions::default())
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
         let text = error.to_string();
         assert!(

@@ -38,8 +38,8 @@ mod worker;
 pub(crate) use self::core::{PortCore, WorkerSlot};
 #[cfg(feature = "model")]
 pub use ahead::run_ahead;
-pub(crate) use backends::open as open_backend;
 pub use backends::{BackendReport, backends};
+pub(crate) use backends::{PortOptions, open as open_backend};
 pub(crate) use contract::{Backend, Bits, GATHER_MAX, Sockets, Token};
 pub use contract::{ListenOptions, SocketOptions};
 #[cfg(feature = "sim")]

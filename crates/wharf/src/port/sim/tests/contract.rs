@@ -265,7 +265,7 @@ fn ports_are_told_only_of_their_own_sockets() {
 #[test]
 fn a_socket_of_another_backend_is_refused() {
     let (_sim, port) = plain();
-    let real = crate::port::open_backend(None).unwrap();
+    let real = crate::port::open_backend(None, &Default::default()).unwrap();
     let of_real = listen(&real, "127.0.0.1:0").unwrap();
     assert_eq!(kind(recv(&port, &of_real)), ErrorKind::InvalidInput);
     assert_eq!(
