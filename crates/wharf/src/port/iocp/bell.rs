@@ -19,7 +19,7 @@
 use std::ffi::c_void;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::op::Port;
@@ -39,8 +39,9 @@ pub(super) struct Bell {
     missed: AtomicBool,
     /// The timer rang.
     rang: AtomicBool,
-    /// Tests: so many posts are refused.
-    pub(super) refuse: AtomicU32,
+    /// So many posts are refused.
+    #[cfg(test)]
+    pub(super) refuse: std::sync::atomic::AtomicU32,
 }
 
 impl Bell {
@@ -51,7 +52,8 @@ impl Bell {
             hinted: AtomicBool::new(false),
             missed: AtomicBool::new(false),
             rang: AtomicBool::new(false),
-            refuse: AtomicU32::new(0),
+            #[cfg(test)]
+            refuse: std::sync::atomic::AtomicU32::new(0),
         })
     }
 
@@ -70,12 +72,13 @@ impl Bell {
     }
 
     fn post(&self) -> bool {
-        let less = |refuse: u32| refuse.checked_sub(1);
-        if cfg!(test)
-            && self
-                .refuse
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
-                .is_ok()
+        #[cfg(test)]
+        if self
+            .refuse
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
         {
             return false;
         }

@@ -79,6 +79,8 @@ mod status;
 mod stream;
 mod sys;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod trace;
 mod watch;
 mod whom;

@@ -31,6 +31,12 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    /// Whether one is under way.
+    #[cfg(test)]
+    pub(super) fn is_pending(&self) -> bool {
+        self.is_pending
+    }
+
     /// Whether a close waits for it.
     pub(super) fn is_lingering(&self) -> bool {
         self.lingers.is_some()

@@ -23,6 +23,10 @@ pub(super) enum Kind {
 /// A new stream socket for addresses of this family: overlapped, so that it can serve a port, and
 /// non-blocking for the calls that are not.
 pub(super) fn new_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
+    #[cfg(test)]
+    if super::trace::is_refused() {
+        return Err(io::Error::from_raw_os_error(10024));
+    }
     let socket =
         socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;

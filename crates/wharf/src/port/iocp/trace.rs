@@ -1,7 +1,8 @@
 //! What our calls passed to the system, for tests: some wrong values work under Wine and fail on
-//! Windows. Kept by the thread that called; a test runs on a thread of its own.
+//! Windows. And what the system is made to refuse. Kept by the thread that called; a test runs on
+//! a thread of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// A call whose arguments matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub(super) enum Call {
 
 thread_local! {
     static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
+    static REFUSED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Has the next sockets of this thread refused, as if there were no handles.
+pub(super) fn refuse_sockets(count: u32) {
+    REFUSED.set(count);
+}
+
+/// Whether this one is.
+pub(super) fn is_refused() -> bool {
+    let left = REFUSED.get();
+    REFUSED.set(left.saturating_sub(1));
+    left > 0
 }
 
 /// Notes a call of this thread.
