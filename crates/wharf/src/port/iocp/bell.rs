@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::op::Port;
 use super::sys;
 
@@ -32,7 +34,9 @@ const RETRY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Bell {
     pub(super) port: Port,
-    timer: OwnedHandle,
+    /// Locked while it is set: what is to be posted again must not be put off by a deadline.
+    timer: Mutex<()>,
+    timer_handle: OwnedHandle,
     /// A post is on its way to a worker.
     hinted: AtomicBool,
     /// A post was refused: look without one.
@@ -48,7 +52,8 @@ impl Bell {
     fn open(concurrency: u32) -> std::io::Result<Self> {
         Ok(Self {
             port: Port::open(concurrency)?,
-            timer: sys::create_timer()?,
+            timer: Mutex::new(()),
+            timer_handle: sys::create_timer()?,
             hinted: AtomicBool::new(false),
             missed: AtomicBool::new(false),
             rang: AtomicBool::new(false),
@@ -109,12 +114,19 @@ impl Bell {
         self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
     }
 
-    /// Has the timer ring once, so much later; replaces what it was set to.
+    /// Has the timer ring once, so much later, or sooner if a post is to be tried again; replaces
+    /// what it was set to.
     pub(super) fn ring_after(&self, after: Duration) {
+        let _setting = self.timer.lock();
+        let after = if self.was_missed() {
+            after.min(RETRY)
+        } else {
+            after
+        };
         // Rounded up, so that it is mostly not early.
         let steps = after.as_nanos().div_ceil(100).max(1);
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
-        if let Err(code) = sys::set_timer(self.timer.as_handle(), steps) {
+        if let Err(code) = sys::set_timer(self.timer_handle.as_handle(), steps) {
             tracing::error!(
                 code,
                 "the port's timer could not be set: deadlines will be late"
@@ -146,7 +158,7 @@ impl Rung {
         let context = Arc::as_ptr(&bell).cast::<c_void>();
         // SAFETY: bell and timer live until `drop` has unregistered the wait; `rung` posts, which
         // does not block, and does not unwind.
-        let wait = unsafe { sys::register_wait(bell.timer.as_handle(), rung, context) }?;
+        let wait = unsafe { sys::register_wait(bell.timer_handle.as_handle(), rung, context) }?;
         Ok(Self {
             bell,
             wait: Wait(wait),

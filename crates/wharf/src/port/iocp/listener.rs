@@ -63,8 +63,8 @@ impl OwnedListener {
         if addr.is_ipv6() {
             socket.set_only_v6(!options.dual_stack)?;
         }
-        // SO_REUSEADDR means on Windows that another program may take the address over. TIME_WAIT
-        // does not stand in the way of a restart there.
+        // SO_REUSEADDR would let another program take the address over; a restart needs it on
+        // other systems only.
         sys::set_exclusive(socket.as_socket()).map_err(status::error)?;
         apply(&socket, &options.socket)?;
         socket.bind(&addr.into())?;

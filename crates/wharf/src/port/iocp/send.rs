@@ -73,7 +73,7 @@ impl OwnedStream {
         };
         match sent {
             Ok(n) => Ok(n),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if status::is_shortage(code_of(&error)) => {
                 self.send_overlapped(&mut sending, from, &entered)
             }
             Err(error) => Err(stream.fail(code_of(&error))),

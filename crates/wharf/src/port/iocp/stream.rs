@@ -30,7 +30,10 @@ const CONNECTING: u8 = 0;
 const OPEN: u8 = 1;
 
 /// What is said of a stream that has failed: whoever waits for anything must look.
-pub(super) const FAILED: Bits = Bits(1 | 2 | 8 | 16);
+pub(super) const FAILED: Bits = Bits::READ
+    .with(Bits::WRITE)
+    .with(Bits::HANGUP)
+    .with(Bits::ERROR);
 
 /// What a stream's owner and its ops know about it. Holds no op and not the socket: those hold it.
 #[derive(Debug)]
@@ -140,8 +143,14 @@ impl OwnedStream {
                 Ok(n)
             }
             Err(status::WOULD_BLOCK) => {
-                arm(shared, &self.recv, stream, &entered);
+                if stream.failure().is_none() {
+                    arm(shared, &self.recv, stream, &entered);
+                }
                 Err(stream.failure().unwrap_or(io::ErrorKind::WouldBlock.into()))
+            }
+            Err(code) if status::is_shortage(code) => {
+                shared.watch.owe_arm(shared, &self.recv, stream);
+                Err(io::ErrorKind::WouldBlock.into())
             }
             Err(code) => Err(stream.fail(code)),
         }
@@ -178,7 +187,8 @@ impl OwnedStream {
 
     /// The failure, once.
     pub(super) fn take_error(&self) -> Option<io::Error> {
-        if self.stream.failure().is_none()
+        if self.stream.is_open()
+            && self.stream.failure().is_none()
             && let Some(entered) = self.handle.enter()
         {
             self.stream.look_for_failure(&entered);

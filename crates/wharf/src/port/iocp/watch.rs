@@ -39,10 +39,17 @@ const WRITE: u8 = 2;
 /// The list of one port.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// The receives of the streams to look at.
-    streams: Mutex<Vec<Arc<Op>>>,
+    streams: Mutex<Lists>,
     /// Streams that are closed but for a send, and until when they may be.
     lingering: Mutex<Vec<(Time, Arc<Stream>)>>,
+}
+
+/// The receives of the streams to look at.
+#[derive(Debug, Default)]
+struct Lists {
+    next: Vec<Arc<Op>>,
+    /// What a round has emptied: rounds take turns with two, and allocate nothing.
+    spare: Vec<Arc<Op>>,
 }
 
 /// What a stream notes for its rounds.
@@ -104,7 +111,7 @@ impl Watch {
         watched.skip.store(0, Ordering::Relaxed);
         watched.pace.store(1, Ordering::Relaxed);
         watched.seen.store(0, Ordering::Relaxed);
-        self.streams.lock().push(Arc::clone(recv));
+        self.streams.lock().next.push(Arc::clone(recv));
         shared.watch_by(clock::now() + ROUND);
     }
 
@@ -139,7 +146,7 @@ impl Watch {
 
     /// Forgets the list.
     pub(super) fn clear(&self) {
-        self.streams.lock().clear();
+        self.streams.lock().next.clear();
         self.lingering.lock().clear();
     }
 
@@ -160,14 +167,22 @@ impl Watch {
 impl Shared {
     /// One round.
     pub(super) fn look_after(&self, now: Time) {
-        let mut list = std::mem::take(&mut *self.watch.streams.lock());
+        let mut list = {
+            let mut lists = self.watch.streams.lock();
+            let spare = std::mem::take(&mut lists.spare);
+            std::mem::replace(&mut lists.next, spare)
+        };
         list.retain(|recv| match &recv.body {
             Body::Recv(stream) => self.look_at(recv, stream),
             _ => false,
         });
         self.watch.end_old_lingering(now);
         let more = !list.is_empty() || !self.watch.lingering.lock().is_empty();
-        self.watch.streams.lock().append(&mut list);
+        {
+            let mut lists = self.watch.streams.lock();
+            lists.next.append(&mut list);
+            lists.spare = list;
+        }
         if more {
             self.watch_by(now + ROUND);
         }

@@ -48,6 +48,19 @@ fn a_refused_post_loses_no_timer() {
     joined(sleeper);
 }
 
+/// The timer that tries again is the port's own: a deadline set meanwhile puts nothing off.
+#[test]
+fn a_deadline_puts_off_no_retry() {
+    let port = Arc::new(open());
+    let sleeper = waits_for(&port, Token::WAKE);
+    // Asleep, or it would look by itself.
+    std::thread::park_timeout(Duration::from_millis(50));
+    port.shared.bell.refuse.store(1, Ordering::Release);
+    port.wake();
+    port.set_timer(Some(port.now() + Duration::from_secs(3600)));
+    joined(sleeper);
+}
+
 /// A worker that looks before the retry finds what was to be posted.
 #[test]
 fn a_refused_post_is_found_by_whoever_looks() {
