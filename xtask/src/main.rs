@@ -2,7 +2,11 @@
 
 #[cfg(target_os = "linux")]
 mod bench;
+#[cfg(target_os = "linux")]
+mod process;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod windows;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +29,11 @@ enum Command {
     BenchIdle(bench::IdleArgs),
     #[cfg(target_os = "linux")]
     BenchBlocked(bench::BlockedArgs),
+    #[cfg(target_os = "linux")]
+    Windows(windows::WindowsArgs),
+    /// Type-check library and program for macOS and for Windows' other compiler, without linking
+    #[cfg(target_os = "linux")]
+    Targets,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +46,10 @@ fn main() -> ExitCode {
         Command::BenchIdle(args) => bench::idle(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::BenchBlocked(args) => bench::blocked(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Windows(args) => windows::run(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Targets => windows::targets(&root(), &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

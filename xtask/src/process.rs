@@ -5,7 +5,7 @@
 //! whose parent was killed outright.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ const POLL_PERIOD: Duration = Duration::from_millis(10);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C and SIGTERM make the next wait fail, instead of ending this process at once.
-pub(super) fn catch_signals() -> Result<(), String> {
+pub(crate) fn catch_signals() -> Result<(), String> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .map_err(|e| format!("cannot catch Ctrl-C: {e}"))
 }
 
 /// Waits until `done` returns something, the limit is over, or somebody wants to stop.
-pub(super) fn wait_for<T>(
+pub(crate) fn wait_for<T>(
     what: &str,
     limit: Duration,
     mut done: impl FnMut() -> Result<Option<T>, String>,
@@ -53,7 +53,7 @@ pub(super) fn wait_for<T>(
 /// Who gets which of the cores that this process may use: the server the first, the load the
 /// second.
 #[derive(Clone, Copy)]
-pub(super) enum Core {
+pub(crate) enum Core {
     Server,
     Load,
 }
@@ -72,7 +72,7 @@ impl Core {
 }
 
 /// `command`, bound to one core and to the life of this process.
-pub(super) fn bound_to(core: Core, command: &[String]) -> Result<Command, String> {
+pub(crate) fn bound_to(core: Core, command: &[String]) -> Result<Command, String> {
     let mut bound = Command::new("taskset");
     bound.args(["-c", &core.number()?.to_string()]);
     bound
@@ -82,17 +82,45 @@ pub(super) fn bound_to(core: Core, command: &[String]) -> Result<Command, String
     Ok(bound)
 }
 
+/// Waits until `name` prints the line `listening on ADDR`, and returns the address.
+pub(crate) fn read_address(name: &str, stdout: ChildStdout) -> Result<String, String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    // A read has no time limit, so it gets a thread; it ends with the child.
+    std::thread::Builder::new()
+        .name("server-output".into())
+        .spawn(move || {
+            let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            let address =
+                lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
+            // Nobody may be waiting any more; the rest is read so that the child never blocks.
+            let _ = sender.send(address);
+            lines.for_each(drop);
+        })
+        .map_err(|e| e.to_string())?;
+    let line = wait_for(
+        &format!("{name} listening"),
+        START_LIMIT,
+        || match receiver.try_recv() {
+            Ok(line) => Ok(Some(line)),
+            Err(mpsc::TryRecvError::Empty) => Ok(None),
+            Err(mpsc::TryRecvError::Disconnected) => Ok(Some(None)),
+        },
+    )?;
+    let address = line.ok_or_else(|| format!("{name} ended without `listening on ADDR`"))?;
+    Ok(address.trim().to_owned())
+}
+
 /// A child process that ends when this value does.
-pub(super) struct Running {
+pub(crate) struct Running {
     name: String,
     child: Child,
     /// The process to measure and to end: the child itself, or what a tracer runs.
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
     end_limit: Duration,
 }
 
 impl Running {
-    pub(super) fn start(name: &str, mut command: Command) -> Result<Self, String> {
+    pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, String> {
         let missing = "(needed: taskset and setpriv of util-linux, strace for --syscalls)";
         let child = command
             .spawn()
@@ -107,41 +135,17 @@ impl Running {
     }
 
     /// Waits for the line `listening on ADDR` and returns the address.
-    pub(super) fn listening_on(&mut self) -> Result<String, String> {
+    pub(crate) fn listening_on(&mut self) -> Result<String, String> {
         let stdout = self
             .child
             .stdout
             .take()
             .ok_or("the output was taken before")?;
-        let (sender, receiver) = mpsc::sync_channel(1);
-        // A read has no time limit, so it gets a thread; it ends with the child.
-        std::thread::Builder::new()
-            .name("server-output".into())
-            .spawn(move || {
-                let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-                let address =
-                    lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
-                // Nobody may be waiting any more; the rest is read so that the child never blocks.
-                let _ = sender.send(address);
-                lines.for_each(drop);
-            })
-            .map_err(|e| e.to_string())?;
-        let name = self.name.clone();
-        let line = wait_for(
-            &format!("{name} listening"),
-            START_LIMIT,
-            || match receiver.try_recv() {
-                Ok(line) => Ok(Some(line)),
-                Err(mpsc::TryRecvError::Empty) => Ok(None),
-                Err(mpsc::TryRecvError::Disconnected) => Ok(Some(None)),
-            },
-        )?;
-        let address = line.ok_or_else(|| format!("{name} ended without `listening on ADDR`"))?;
-        Ok(address.trim().to_owned())
+        read_address(&self.name, stdout)
     }
 
     /// Waits for the end and returns what was printed; an exit code other than 0 is an error.
-    pub(super) fn output(&mut self, limit: Duration) -> Result<String, String> {
+    pub(crate) fn output(&mut self, limit: Duration) -> Result<String, String> {
         let child = &mut self.child;
         let status = wait_for(&self.name, limit, || {
             child.try_wait().map_err(|e| e.to_string())
@@ -159,12 +163,12 @@ impl Running {
         }
     }
 
-    pub(super) fn has_ended(&mut self) -> Result<bool, String> {
+    pub(crate) fn has_ended(&mut self) -> Result<bool, String> {
         Ok(self.child.try_wait().map_err(|e| e.to_string())?.is_some())
     }
 
     /// Asks the process to end and waits until the child has.
-    pub(super) fn end(&mut self) -> Result<(), String> {
+    pub(crate) fn end(&mut self) -> Result<(), String> {
         if let Some(pid) = Pid::from_raw(self.pid) {
             // It may have ended by itself.
             let _ = kill_process(pid, Signal::TERM);

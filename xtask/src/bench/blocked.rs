@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::process::{Running, catch_signals};
 use super::{build_wharf, to_command};
+use crate::process::{Running, catch_signals};
 
 /// Measure the others' latency while all workers but one sleep in handlers
 #[derive(Args)]

@@ -11,10 +11,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::process::{Core, Running, bound_to, catch_signals};
 use super::stats::{bootstrap, median};
 use super::usage::Usage;
 use super::{Candidate, Programs, syscalls};
+use crate::process::{Core, Running, bound_to, catch_signals};
 
 /// What `wharf load` may take on top of its `--seconds`: connecting, and waiting for stragglers.
 const LOAD_SLACK: Duration = Duration::from_secs(60);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::process::{Core, Running, bound_to, catch_signals, wait_for};
 use super::usage::{Memory, descriptors};
 use super::{Candidate, Programs};
+use crate::process::{Core, Running, bound_to, catch_signals, wait_for};
 
 /// How long all connections may take to be there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);

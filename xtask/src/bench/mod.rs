@@ -5,7 +5,6 @@
 mod blocked;
 mod echo;
 mod idle;
-mod process;
 mod stats;
 mod syscalls;
 mod usage;
@@ -116,11 +115,13 @@ fn to_command(program: &Path, args: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn target_folder(root: &Path) -> PathBuf {
+/// Where cargo puts what is built for this machine.
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-fn build_wharf(root: &Path) -> Result<PathBuf, String> {
+/// Builds this tree's release program for this machine.
+pub(crate) fn build_wharf(root: &Path) -> Result<PathBuf, String> {
     let target = target_folder(root);
     build(root, &target, &["--package", "wharf-cli"])?;
     Ok(target.join("release/wharf"))

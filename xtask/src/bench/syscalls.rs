@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process::{Core, Running, bound_to, wait_for};
 use super::{Candidate, echo, usage};
+use crate::process::{Core, Running, bound_to, wait_for};
 
 /// Rows below this many calls a frame are start and end of the process, not the data path.
 const SHOWN_MIN: f64 = 0.0005;

@@ -1,0 +1,213 @@
+//! The parts of `cargo xtask windows`: what is run, in which order, and what came of it.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::home::{Home, TRIPLE};
+use super::report::Report;
+use super::session::Session;
+use super::toolchain::{self, Use};
+use super::wine::Wine;
+use super::{crash, group, packages, talk, wine10};
+use crate::process::catch_signals;
+
+/// Build, lint, test and run wharf for Windows, on Linux by Wine
+///
+/// Installs what is missing (Debian packages, as root), builds Rust's standard library for Windows
+/// and a Wine prefix once, and keeps them in the folder that WHARF_WINDOWS_HOME names
+/// [default: wharf-windows in the user's cache folder].
+#[derive(Args)]
+pub(crate) struct WindowsArgs {
+    /// Parts to run [default: all of them]
+    #[arg(value_enum, value_name = "PART")]
+    parts: Vec<Part>,
+
+    /// Use the Wine 10 of Debian 13, in a chroot that is made the first time (2 GB; needs root)
+    #[arg(long)]
+    wine10: bool,
+
+    /// Set by --wine10 for the run in the chroot's namespaces
+    #[arg(long, hide = true)]
+    inside_wine10: bool,
+
+    /// For the part test: more arguments of `cargo test`
+    #[arg(last = true, value_name = "ARG")]
+    test: Vec<String>,
+}
+
+/// A part, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Part {
+    /// Install what is missing; build std and the Wine prefix if they are not there
+    Prepare,
+    /// Build the library, the program, examples and tests
+    Build,
+    /// Lints, a warning is an error
+    Clippy,
+    /// Crash on purpose, to see that no crash passes for a good end
+    Crash,
+    /// All tests of the library and of the program
+    Test,
+    /// `wharf demo` under the default and each sample layout: no frame lost
+    Demo,
+    /// Programs of the two systems serve each other, every frame accounted for
+    Talk,
+}
+
+/// No command of cargo takes longer.
+const CARGO_LIMIT: Duration = Duration::from_secs(1200);
+
+/// What is built and tested.
+const PACKAGES: [&str; 5] = ["--locked", "--package", "wharf", "--package", "wharf-cli"];
+
+/// Runs the parts; prints a line for each to `out`, and what they print themselves goes where
+/// ours goes.
+///
+/// # Errors
+/// When a part fails, can't be started, or somebody wants to stop.
+pub(crate) fn run(root: &Path, args: &WindowsArgs, out: &mut dyn Write) -> Result<(), String> {
+    catch_signals()?;
+    let home = Home::of(root)?;
+    let mut report = Report::new("windows", out);
+    if args.inside_wine10 {
+        // Who started this holds the lock and has made everything but the prefix.
+        let mut wine = None;
+        let prepared = report.part("prefix", || {
+            let inside = wine.insert(wine10::enter(&home)?);
+            inside.prepare(&home)?;
+            inside.version()
+        })?;
+        if let Some(wine) = wine.filter(|_| prepared) {
+            run_in_session(&home, wine, args, &mut report)?;
+        }
+        return report.close();
+    }
+    let _lock = home.lock()?;
+    let wine = Wine::of_this_machine(&home);
+    let mut prepared = report.part("prepare", || prepare(&home, &wine))?;
+    if args.wine10 && prepared {
+        prepared = report.part("chroot", || {
+            wine10::prepare(&home).map(|()| home.wine10().display().to_string())
+        })?;
+    }
+    if args.wine10 && prepared {
+        wine10::run_inside(&home, &args.again())?;
+    } else if prepared {
+        run_in_session(&home, wine, args, &mut report)?;
+    }
+    report.close()
+}
+
+impl WindowsArgs {
+    /// The arguments for the run inside.
+    fn again(&self) -> Vec<String> {
+        let parts = self.parts.iter().map(|part| name(*part));
+        let test = self.test.iter().cloned();
+        let separator = (!self.test.is_empty()).then(|| "--".to_owned());
+        parts.chain(separator).chain(test).collect()
+    }
+}
+
+/// As it is written on the command line.
+fn name(part: Part) -> String {
+    part.to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// All that is made once. Returns what there is.
+fn prepare(home: &Home, wine: &Wine) -> Result<String, String> {
+    packages::install(packages::COMPILER)?;
+    packages::install(packages::WINDOWS)?;
+    toolchain::sysroot(home, TRIPLE, Use::Link)?;
+    wine.prepare(home)?;
+    Ok(format!("{}, in {}", wine.version()?, home.kept.display()))
+}
+
+fn run_in_session(
+    home: &Home,
+    wine: Wine,
+    args: &WindowsArgs,
+    report: &mut Report<'_>,
+) -> Result<(), String> {
+    let session = Session::start(wine)?;
+    for part in Part::value_variants() {
+        let is_asked_for = args.parts.is_empty() || args.parts.contains(part);
+        if *part != Part::Prepare && is_asked_for {
+            let name = part
+                .to_possible_value()
+                .map_or_else(String::new, |v| v.get_name().into());
+            report.part(&name, || run_part(*part, home, &session.wine, args))?;
+        }
+    }
+    report.part("end", || session.end().map(|()| "no process left"))?;
+    Ok(())
+}
+
+/// Returns a word about what was done.
+fn run_part(part: Part, home: &Home, wine: &Wine, args: &WindowsArgs) -> Result<String, String> {
+    match part {
+        Part::Prepare => Ok(String::new()),
+        Part::Build => build(home).map(|()| TRIPLE.into()),
+        Part::Clippy => clippy(home).map(|()| "no warning".into()),
+        Part::Crash => crash::run(home, wine).map(|n| format!("{n} crashes, none gave 0")),
+        Part::Test => test(home, wine, &args.test).map(|()| String::new()),
+        Part::Demo => demo(home, wine),
+        Part::Talk => build(home).and_then(|()| talk::run(home, wine)),
+    }
+}
+
+fn build(home: &Home) -> Result<(), String> {
+    let mut cargo = toolchain::cargo_for(home, TRIPLE, &[]);
+    cargo.args(["test", "--no-run"]).args(PACKAGES);
+    group::run("cargo test --no-run", &mut cargo, CARGO_LIMIT)
+}
+
+fn clippy(home: &Home) -> Result<(), String> {
+    let mut clippy = toolchain::clippy_for(home, TRIPLE);
+    clippy.args(["--workspace", "--locked", "--all-targets", "--all-features"]);
+    group::run(
+        "cargo clippy",
+        clippy.args(["--", "-D", "warnings"]),
+        CARGO_LIMIT,
+    )
+}
+
+fn test(home: &Home, wine: &Wine, more: &[String]) -> Result<(), String> {
+    let mut cargo = toolchain::cargo_for(home, TRIPLE, &wine.runner());
+    cargo
+        .args(["test", "--no-fail-fast"])
+        .args(PACKAGES)
+        .args(more);
+    wine.set_up(&mut cargo);
+    group::run("cargo test", &mut cargo, CARGO_LIMIT)
+}
+
+/// As long as the demo of `.ci/run` that runs on this system.
+const DEMO_SECONDS: &str = "3";
+const DEMO_LIMIT: Duration = Duration::from_secs(60);
+
+fn demo(home: &Home, wine: &Wine) -> Result<String, String> {
+    build(home)?;
+    let program = home.program("debug", "wharf");
+    let play = |more: &[&str]| {
+        let mut demo = wine.run(&program);
+        demo.args(["demo", "--seconds"])
+            .args(more)
+            .current_dir(&home.root);
+        group::run("wharf.exe demo", &mut demo, DEMO_LIMIT)
+    };
+    play(&[DEMO_SECONDS])?;
+    let mut layouts = 0;
+    let folder = home.root.join("topologies");
+    let files = std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for file in files {
+        let file = file.map_err(|e| e.to_string())?.path();
+        play(&["1", "--topology", &file.display().to_string()])
+            .map_err(|e| format!("{}: {e}", file.display()))?;
+        layouts += 1;
+    }
+    Ok(format!("the default and {layouts} layouts, no frame lost"))
+}

@@ -1,0 +1,61 @@
+//! `cargo xtask targets`: library and program type-check for systems that nothing here can link
+//! for.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::home::Home;
+use super::report::Report;
+use super::toolchain::{self, Use};
+use super::{group, packages};
+use crate::process::catch_signals;
+
+const TARGETS: [&str; 3] = [
+    "x86_64-pc-windows-msvc",
+    "aarch64-apple-darwin",
+    "x86_64-apple-darwin",
+];
+
+const CHECK_LIMIT: Duration = Duration::from_secs(600);
+
+/// Checks every target; prints a line for each to `out`.
+///
+/// # Errors
+/// When a target does not type-check, a tool is missing, or somebody wants to stop.
+pub(crate) fn run(root: &Path, out: &mut dyn Write) -> Result<(), String> {
+    catch_signals()?;
+    let home = Home::of(root)?;
+    let _lock = home.lock()?;
+    let mut report = Report::new("targets", out);
+    let prepared = report.part("prepare", || {
+        packages::install(packages::COMPILER)?;
+        TARGETS
+            .iter()
+            .try_for_each(|triple| toolchain::sysroot(&home, triple, Use::Check))?;
+        Ok(format!(
+            "std of {} targets, in {}",
+            TARGETS.len(),
+            home.kept.display()
+        ))
+    })?;
+    for triple in TARGETS.iter().filter(|_| prepared) {
+        report.part(triple, || {
+            check(&home, triple).map(|()| "no warning, not linked")
+        })?;
+    }
+    report.close()
+}
+
+fn check(home: &Home, triple: &str) -> Result<(), String> {
+    let mut cargo = toolchain::cargo_for(home, triple, &[]);
+    cargo.args([
+        "check",
+        "--locked",
+        "--package",
+        "wharf",
+        "--package",
+        "wharf-cli",
+    ]);
+    group::run("cargo check", &mut cargo, CHECK_LIMIT)
+}
