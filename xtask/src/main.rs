@@ -34,6 +34,8 @@ enum Command {
     /// Type-check library and program for macOS and for Windows' other compiler, without linking
     #[cfg(target_os = "linux")]
     Targets,
+    #[cfg(target_os = "linux")]
+    BenchWine(windows::WineArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
         Command::Windows(args) => windows::run(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::Targets => windows::targets(&root(), &mut out),
+        #[cfg(target_os = "linux")]
+        Command::BenchWine(args) => windows::bench_wine(&root(), &args, &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

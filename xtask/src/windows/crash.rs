@@ -77,3 +77,23 @@ fn check(way: &str, times: u32, code: Option<i32>) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn a_crash_that_gives_0_is_an_error_and_so_is_a_return_that_does_not() {
+        for good in [("return", Some(0)), ("read", Some(5)), ("abort", None)] {
+            assert_eq!(check(good.0, 1, good.1), Ok(()), "{good:?}");
+        }
+        for bad in [
+            ("return", Some(5)),
+            ("return", None),
+            ("read", Some(0)),
+            ("read", Some(2)),
+        ] {
+            assert!(check(bad.0, 1, bad.1).is_err(), "{bad:?}");
+        }
+    }
+}

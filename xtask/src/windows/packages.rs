@@ -7,12 +7,12 @@ use super::group;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 
-/// A Rust whose source of std comes along: it compiles std for systems that rustup's packages on
-/// this machine know nothing of.
-pub(super) const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// A Rust whose source of std comes along, so that std can be compiled for systems that this
+/// machine's rustup need know nothing of; and its lints.
+pub(super) const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src"];
 
-/// The lints of that Rust, a linker and C compiler for Windows, and Wine.
-pub(super) const WINDOWS: &[&str] = &["rust-web-clippy", "gcc-mingw-w64-x86-64-win32", "wine64"];
+/// A linker and C compiler for Windows, and Wine.
+pub(super) const WINDOWS: &[&str] = &["gcc-mingw-w64-x86-64-win32", "wine64"];
 
 /// A Debian in a folder, for the second lane.
 pub(super) const CHROOT: &[&str] = &["debootstrap"];

@@ -25,6 +25,10 @@ pub(crate) struct WindowsArgs {
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
 
+    /// Seconds of the part stress [default: 60, or 10 if all parts run]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=240))]
+    stress_seconds: Option<u32>,
+
     /// Use the Wine 10 of Debian 13, in a chroot that is made the first time (2 GB; needs root)
     #[arg(long)]
     wine10: bool,
@@ -55,10 +59,16 @@ enum Part {
     Demo,
     /// Programs of the two systems serve each other, every frame accounted for
     Talk,
+    /// Checked echo over 200 connections that end in every way; no frame and no handle is lost
+    Stress,
 }
 
 /// No command of cargo takes longer.
 const CARGO_LIMIT: Duration = Duration::from_secs(1200);
+
+/// The part stress by itself, and among all parts.
+const STRESS_SECONDS: u32 = 60;
+const STRESS_SECONDS_OF_ALL: u32 = 10;
 
 /// What is built and tested.
 const PACKAGES: [&str; 5] = ["--locked", "--package", "wharf", "--package", "wharf-cli"];
@@ -105,9 +115,19 @@ impl WindowsArgs {
     /// The arguments for the run inside.
     fn again(&self) -> Vec<String> {
         let parts = self.parts.iter().map(|part| name(*part));
+        let stress = format!("--stress-seconds={}", self.stress_seconds());
         let test = self.test.iter().cloned();
         let separator = (!self.test.is_empty()).then(|| "--".to_owned());
-        parts.chain(separator).chain(test).collect()
+        parts.chain([stress]).chain(separator).chain(test).collect()
+    }
+
+    fn stress_seconds(&self) -> u32 {
+        let usual = if self.parts.is_empty() {
+            STRESS_SECONDS_OF_ALL
+        } else {
+            STRESS_SECONDS
+        };
+        self.stress_seconds.unwrap_or(usual)
     }
 }
 
@@ -155,6 +175,7 @@ fn run_part(part: Part, home: &Home, wine: &Wine, args: &WindowsArgs) -> Result<
         Part::Crash => crash::run(home, wine).map(|n| format!("{n} crashes, none gave 0")),
         Part::Test => test(home, wine, &args.test).map(|()| String::new()),
         Part::Demo => demo(home, wine),
+        Part::Stress => stress(home, wine, args.stress_seconds()),
         Part::Talk => build(home).and_then(|()| talk::run(home, wine)),
     }
 }
@@ -183,6 +204,17 @@ fn test(home: &Home, wine: &Wine, more: &[String]) -> Result<(), String> {
         .args(more);
     wine.set_up(&mut cargo);
     group::run("cargo test", &mut cargo, CARGO_LIMIT)
+}
+
+fn stress(home: &Home, wine: &Wine, seconds: u32) -> Result<String, String> {
+    let mut cargo = toolchain::cargo_for(home, TRIPLE, &wine.runner());
+    cargo.args(["test", "--locked", "--package", "wharf", "--test", "stress"]);
+    cargo
+        .args(["--", "--nocapture"])
+        .env("WHARF_STRESS_SECONDS", seconds.to_string());
+    wine.set_up(&mut cargo);
+    group::run("the stress test", &mut cargo, CARGO_LIMIT)?;
+    Ok(format!("{seconds} s"))
 }
 
 /// As long as the demo of `.ci/run` that runs on this system.
