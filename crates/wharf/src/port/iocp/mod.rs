@@ -34,7 +34,7 @@
 //! A receive is issued again and again, so its stream's owner has a reference of it in each state;
 //! all others are issued once. A packet may be taken before the issuing call has returned.
 //!
-//! The issuing call touches the op after the system's call only if that refused it. So a packet
+//! The issuing call changes the op after the system's call only if that refused it. So a packet
 //! that another worker takes first finds nothing half done: what its handler needs is set before
 //! the call (`in_flight`, `Sending::is_pending` under its lock).
 //!

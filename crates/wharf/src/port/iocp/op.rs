@@ -4,9 +4,10 @@
 //! the system one reference of the op; the packet brings that reference back, and an immediate
 //! refusal, after which no packet comes, gives it back at once. So the memory lives as long as
 //! either side may touch it, and a packet that another worker takes before the issuing call has
-//! returned finds a whole op. The issuing call touches the op again only if it was refused.
+//! returned finds a whole op. The issuing call changes the op again only if it was refused, and
+//! its caller has a reference of its own.
 //!
-//! `in_flight` is the right to write to the OVERLAPPED: taken by [`Op::begin`], given back when the
+//! `in_flight` is the right to write to the OVERLAPPED: taken by [`Op::issue`], given back when the
 //! packet was read. Every op that the system took brings exactly one packet, also if it was done
 //! at once, because no socket of ours skips its port on success.
 #![allow(unsafe_code, reason = "lends memory to the system and takes it back")]
@@ -104,6 +105,8 @@ unsafe impl Sync for Addresses {}
 #[repr(C)]
 pub(super) struct Op {
     overlapped: UnsafeCell<OVERLAPPED>,
+    /// A receive's flags: the system may write them as late as it writes the OVERLAPPED.
+    flags: UnsafeCell<u32>,
     in_flight: AtomicBool,
     /// Counts the ops that are not freed, for whoever must outlive them.
     alive: Arc<AtomicUsize>,
@@ -135,6 +138,7 @@ impl Op {
         alive.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             overlapped: UnsafeCell::default(),
+            flags: UnsafeCell::default(),
             in_flight: AtomicBool::new(false),
             alive: Arc::clone(alive),
             body,
@@ -152,8 +156,8 @@ impl Op {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Issues the op on the socket, unless it is under way already, which is as good. `helper` is
-    /// ConnectEx for a connect and the listener for an accept.
+    /// Issues the op on the socket (of an accept: the listener), unless it is under way already,
+    /// which is as good. A connect is given ConnectEx.
     ///
     /// # Errors
     /// What the system refused it with; then no packet comes.
@@ -166,14 +170,19 @@ impl Op {
         if self.in_flight.swap(true, Ordering::Acquire) {
             return Ok(());
         }
-        let overlapped = self.overlapped.get();
+        let lent = Arc::into_raw(Arc::clone(self));
+        // The first field (`repr(C)`), by a pointer that may reach the whole op.
+        let overlapped = lent.cast_mut().cast::<OVERLAPPED>();
         // SAFETY: `in_flight` was taken above: neither the system nor anybody else uses it now.
         unsafe { overlapped.write(OVERLAPPED::default()) };
-        let lent = Arc::into_raw(Arc::clone(self));
         let issued = match &self.body {
             Body::Recv(_) => {
-                // SAFETY: `lent` keeps the op, and so the OVERLAPPED, until its packet is taken.
-                unsafe { sys::recv_zero(socket, overlapped) }
+                let flags = self.flags.get();
+                // SAFETY: as above.
+                unsafe { flags.write(0) };
+                // SAFETY: `lent` keeps the op, with OVERLAPPED and flags, until its packet is
+                // taken.
+                unsafe { sys::recv_zero(socket, flags, overlapped) }
             }
             Body::Send(_, bytes) => {
                 // SAFETY: as above; the bytes are the op's and never change.

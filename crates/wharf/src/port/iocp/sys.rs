@@ -140,17 +140,18 @@ pub(super) fn unread(of: BorrowedSocket<'_>) -> Result<u32, Code> {
 /// An overlapped receive of no bytes: it ends when there is something to read.
 ///
 /// # Safety
-/// `overlapped` is ours alone and stays where it is until its packet was taken.
+/// `overlapped` and `flags` are ours alone and stay where they are until the packet was taken: of
+/// the flags no documentation says so, but Wine keeps their address until the receive ends.
 pub(super) unsafe fn recv_zero(
     of: BorrowedSocket<'_>,
+    flags: *mut u32,
     overlapped: *mut OVERLAPPED,
 ) -> Result<(), Code> {
     // The array is read during the call; its buffer is empty and never written.
     let none = WSABUF {
         len: 0,
-        buf: std::ptr::NonNull::dangling().as_ptr(),
+        buf: flags.cast(),
     };
-    let mut flags = 0;
     let count = std::ptr::null_mut();
     // SAFETY: the socket is open, by its borrow; the rest is the caller's word.
     let got = unsafe {
@@ -159,7 +160,7 @@ pub(super) unsafe fn recv_zero(
             &raw const none,
             1,
             count,
-            &raw mut flags,
+            flags,
             overlapped,
             None,
         )
@@ -309,10 +310,9 @@ pub(super) unsafe fn connect(
         return Err(ws::WSAEOPNOTSUPP.cast_unsigned());
     };
     let (name, len) = (to.as_ptr().cast::<SOCKADDR>(), to.len());
-    let mut bytes = 0;
-    let none = std::ptr::null();
+    let (none, count) = (std::ptr::null(), std::ptr::null_mut());
     // SAFETY: the socket is open, by its borrow; the rest is the caller's word.
-    let ok = unsafe { connect_ex(socket(of), name, len, none, 0, &raw mut bytes, overlapped) };
+    let ok = unsafe { connect_ex(socket(of), name, len, none, 0, count, overlapped) };
     issued(ok != FALSE)
 }
 
