@@ -62,10 +62,16 @@
 //! - *A reset needs a close.* Windows has no call that resets a connection and keeps its socket.
 //!   [`Sockets::disconnect`] closes it behind the gate of `handle.rs`; to the owner it stays a
 //!   socket on which every call fails.
-//! - *The system's concurrency* ([`Iocp::open`]) is no limit by default: a port would hold packets
-//!   back from a free worker while others are busy, blocked or not, in handlers (G3).
+//! - *The system's concurrency* ([`Iocp::open`]) is no limit by default: at its limit a port holds
+//!   packets back from a free worker, also while all others compute in handlers (G3).
 //! - *Error numbers* are read from the OVERLAPPED's NTSTATUS and mapped in one place (`status.rs`).
 //! - *`DisconnectEx` and reused sockets* are not used: they hang, or fail, or wait out TIME_WAIT.
+//!
+//! # What was shown
+//!
+//! The contract's suite and the tests beside this file, under Wine 8 and not on Windows itself.
+//! What Wine takes and Windows would refuse is held by a trace of the arguments
+//! (`tests/arguments.rs`); what the concurrency does, and how fast any of it is, is not shown.
 
 mod bell;
 mod connect;

@@ -232,7 +232,7 @@ impl Stream {
     }
 
     /// The system says that the stream has ended. Wine 8 says so too after a reset that came while
-    /// no receive was pending.
+    /// no receive was pending; once our own direction has ended, nothing tells the two apart there.
     fn end(&self, entered: &Entered<'_>) -> io::Result<()> {
         self.look_for_failure(entered);
         self.failure().map_or(Ok(()), Err)
