@@ -28,6 +28,9 @@ const CONNECTIONS: u32 = 200;
 /// Threads that play the peers; each has its share of the connections.
 const CROWDS: u32 = 4;
 
+/// How long the server may take to see that its peers are gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Long enough for everything that a process sets up once.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -73,7 +76,17 @@ fn nothing_is_lost_doubled_or_reordered_and_no_handle_leaks() {
 fn run(time: Duration) -> (Arc<Ledger>, Tally) {
     let (mut host, addr, ledger) = server::start(WORKERS);
     let tally = play(addr, Instant::now() + time);
-    // All peers are gone: what is left is to be told so, and then nothing may wait.
+    // All peers are gone, and every session finds out by itself before the host stops.
+    let begun = Instant::now();
+    while ledger.closed() < ledger.opened() {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} of {} ended",
+            ledger.closed(),
+            ledger.opened()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
     host.stop().unwrap();
     let stats = host.stats();
     let net = stats.network("echo").unwrap();

@@ -93,7 +93,9 @@ impl Handler for Echo {
                 | CloseReason::Closed
                 | CloseReason::Aborted
         );
-        if !expected {
+        // A peer may be accepted only after it has cut its connection, as late as at the stop.
+        let is_late = why == CloseReason::Shutdown && turn.connection.is_none();
+        if !expected && !is_late {
             self.0
                 .fault(format!("{:?} ended by {why:?}", turn.connection));
         }
