@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 fn wharf(line: &str) -> Output {
     let words = line.split_whitespace();
@@ -112,9 +110,14 @@ fn serve_refuses_by_name() {
     }
 }
 
+/// On Windows `cargo xtask windows` does the same with Ctrl-Break: that needs a console.
 #[cfg(unix)]
 #[test]
 fn serve_echoes_and_drains_on_sigterm() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::{Duration, Instant};
+
     let mut server = Command::new(env!("CARGO_BIN_EXE_wharf"))
         .args(["serve", "echo", "--listen", "127.0.0.1:0", "--workers", "2"])
         .stdout(Stdio::piped())

@@ -34,7 +34,7 @@ pub use network::{
 };
 #[cfg(feature = "sim")]
 pub use port::sim;
-pub use port::{BackendReport, JobStats, ListenOptions, SocketOptions, backends};
+pub use port::{BackendReport, JobStats, ListenOptions, SocketOptions, backends, system};
 pub use requests::{Answer, RequestError, RequestStats, Requests, Waiting};
 pub use sched::Lane;
 pub use session::any::AnySession;

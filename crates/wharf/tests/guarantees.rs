@@ -109,7 +109,6 @@ mod resizes {
     crews!(exclusive up_and_down_under_traffic, who_is_in_a_turn_leaves_after_it);
     crews!(exclusive from_a_handler, storms, a_stop_among_changes_ends);
     crews!(what_can_not_be_is_refused, a_promise_outlives_a_shrink);
-    #[cfg(target_os = "linux")]
     crate::support::on_real_sockets!(who_asks_for_workers_passes_nothing_on);
 }
 matrix!(close_joins_first);

@@ -12,6 +12,9 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/wharf/src/port/iocp/op.rs",
     "crates/wharf/src/port/iocp/sys.rs",
     "crates/wharf/src/port/kqueue.rs",
+    "crates/wharf/src/port/signals/windows.rs",
+    "crates/wharf/src/port/system/windows.rs",
+    "crates/wharf/src/port/threads/windows.rs",
 ];
 
 pub(super) fn check(repo: &Repo, found: &mut Vec<Finding>) {

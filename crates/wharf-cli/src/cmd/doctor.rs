@@ -11,8 +11,10 @@ use crate::out;
 struct Findings {
     version: &'static str,
     cores: usize,
-    /// The soft limit of open files; null where there is none.
+    /// The soft limit of open files; null where there is none, as on Windows.
     open_files_max: Option<u64>,
+    /// What this system does otherwise than a user of another one may expect.
+    notes: &'static [&'static str],
     /// False in builds with `panic = "abort"`: a handler's panic ends the process there (G9).
     panics_are_contained: bool,
     backends: Vec<Backend>,
@@ -54,10 +56,9 @@ fn look() -> Findings {
     };
     Findings {
         version: env!("CARGO_PKG_VERSION"),
-        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        open_files_max: rlimit::getrlimit(rlimit::Resource::NOFILE)
-            .ok()
-            .map(|limits| limits.0),
+        cores: wharf::system::cores(),
+        open_files_max: wharf::system::open_files_max(),
+        notes: wharf::system::notes(),
         panics_are_contained: cfg!(panic = "unwind"),
         backends: wharf::backends().into_iter().map(backend).collect(),
     }
@@ -95,6 +96,9 @@ fn print(findings: &Findings) -> Result<(), Failure> {
         out::line(format_args!(
             "  open files: at most {files}, one a session{advice}"
         ))?;
+    }
+    for note in findings.notes {
+        out::line(format_args!("  {note}"))?;
     }
     out::line(if findings.panics_are_contained {
         "  handler panics close their session only (G9)"

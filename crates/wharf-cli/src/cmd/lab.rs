@@ -112,8 +112,8 @@ fn plan(args: &LabArgs) -> Result<Plan, Failure> {
 fn reserve_files(workload: &Workload) -> Result<(), Failure> {
     let sessions: u32 = workload.classes.iter().map(|class| class.sessions).sum();
     let wanted = u64::from(sessions) + FILES_SPARE;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(limit) if limit < wanted => Err(Failure::machine(format!(
+    match wharf::system::raise_open_files_max(wanted) {
+        Some(limit) if limit < wanted => Err(Failure::machine(format!(
             "workload {}: its {sessions} sessions need {wanted} open files, the limit of this \
              process is {limit}; raise it with `ulimit -n {wanted}`, or lower sessions",
             workload.name

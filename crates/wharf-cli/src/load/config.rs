@@ -101,8 +101,8 @@ impl Config {
     /// [`Failure::machine`] with the number to raise the limit to.
     pub(crate) fn reserve_files(&self) -> Result<(), Failure> {
         let wanted = self.files();
-        match rlimit::increase_nofile_limit(wanted) {
-            Ok(limit) if limit < wanted => Err(Failure::machine(format!(
+        match wharf::system::raise_open_files_max(wanted) {
+            Some(limit) if limit < wanted => Err(Failure::machine(format!(
                 "{} connections need {wanted} open files, the limit of this process is {limit}; \
                  raise it (`ulimit -n {wanted}`, or LimitNOFILE= of the service) or lower \
                  --connections",

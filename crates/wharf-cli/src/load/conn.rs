@@ -15,8 +15,6 @@ use crate::exit::Failure;
 /// A connect in progress, as each system says it: EINPROGRESS of Linux, the BSDs and macOS,
 /// WSAEWOULDBLOCK. std has no stable `ErrorKind` for the first two.
 const IN_PROGRESS: [i32; 3] = [115, 36, 10035];
-/// No more file descriptors: EMFILE, ENFILE, WSAEMFILE.
-const NO_FILES: [i32; 3] = [24, 23, 10024];
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -186,16 +184,13 @@ fn still_connecting(error: &io::Error) -> bool {
 /// What to tell the user about a failed connect: what, where, and how to mend it.
 pub(crate) fn connect_failure(error: &io::Error, conn: &Conn, config: &Config) -> Failure {
     let at = &config.connect;
-    if error
-        .raw_os_error()
-        .is_some_and(|code| NO_FILES.contains(&code))
-    {
+    if wharf::system::is_out_of_files(error) {
         return Failure::machine(format!(
-            "could not open connection {} of {}: too many open files; raise the limit \
-             (`ulimit -n {}`) or lower --connections",
+            "could not open connection {} of {}: too many open files: {}, or lower \
+             --connections, each of which needs one",
             conn.number + 1,
             config.connections,
-            config.files()
+            wharf::system::more_open_files()
         ));
     }
     match error.kind() {

@@ -121,8 +121,8 @@ impl<H: Handler> Listener<H> {
             .fetch_add(1, Ordering::Relaxed);
         if *backoff == BACKOFF_FIRST {
             tracing::warn!(network = %self.net.name, %error,
-                "accept failed; serving on, and trying again. Raise the limit of open files \
-                 (ulimit -n), or lower sessions_max");
+                "accept failed; serving on, and trying again; {}, or lower sessions_max",
+                crate::port::system::more_open_files());
         }
         self.word.mark(word::CHOKED | word::READABLE);
         self.net.port.arm(self.token, now + *backoff);

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::contract::Sockets;
+use super::system::{is_out_of_files, more_open_files};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether a backend works on this machine.
@@ -64,7 +65,7 @@ const KNOWN: &[Known] = &[Known {
 const KNOWN: &[Known] = &[Known {
     name: "kqueue",
     about: "macOS: one kqueue shared by all workers of a port; type-checks and is untested",
-    open: || Ok(Arc::new(super::kqueue::Kqueue::open()?)),
+    open: |_| Ok(Arc::new(super::kqueue::Kqueue::open()?)),
 }];
 
 #[cfg(windows)]
@@ -132,12 +133,10 @@ fn broken(name: &str, error: &io::Error) -> Error {
 }
 
 fn explain(error: &io::Error) -> String {
-    // EMFILE and ENFILE have no kind of their own in std. Windows has no such limit to raise.
-    match error.raw_os_error() {
-        Some(23 | 24) if cfg!(unix) => {
-            format!("{error}; raise the limit of open files (ulimit -n)")
-        }
-        _ => error.to_string(),
+    if is_out_of_files(error) {
+        format!("{error}; {}", more_open_files())
+    } else {
+        error.to_string()
     }
 }
 

@@ -28,6 +28,7 @@ mod signals;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
+pub mod system;
 mod table;
 mod threads;
 mod timers;

@@ -1,5 +1,6 @@
 //! The signals that ask a process to stop.
 
+#[cfg(unix)]
 use std::io;
 
 /// Calls `on_signal` on a thread of its own for each request to stop: SIGINT and SIGTERM. What the
@@ -18,9 +19,10 @@ pub(crate) fn on_stop_signal(mut on_signal: impl FnMut() + Send + 'static) -> io
     Ok(())
 }
 
-/// Calls `on_signal` on a thread of its own for each request to stop: Ctrl-C, Ctrl-Break, console
-/// close, log-off and shutdown.
+/// Calls `on_signal` on a thread of its own for each request to stop: Ctrl-C, Ctrl-Break, the
+/// console's close, and the system's shutdown. A user's log-off is none: a service outlives it.
 #[cfg(windows)]
-pub(crate) fn on_stop_signal(on_signal: impl FnMut() + Send + 'static) -> io::Result<()> {
-    ctrlc::set_handler(on_signal).map_err(io::Error::other)
-}
+pub(crate) use windows::on_stop_signal;
+
+#[cfg(windows)]
+mod windows;

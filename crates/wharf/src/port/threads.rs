@@ -1,5 +1,10 @@
 //! Threads: their names, their priority and their cores.
 
+#[cfg(any(windows, test))]
+pub(super) mod groups;
+#[cfg(windows)]
+pub(super) mod windows;
+
 /// What a thread is given by the operating system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThreadSettings {
@@ -11,6 +16,10 @@ pub(crate) struct ThreadSettings {
 
 /// How many cores this process may use.
 pub(crate) fn cores() -> usize {
+    #[cfg(windows)]
+    if let Some(cores) = windows::cores() {
+        return cores;
+    }
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
@@ -62,7 +71,13 @@ pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
 }
 
 /// Applies the settings to the calling thread; returns what the system refused, in words.
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+#[cfg(windows)]
+pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
+    windows::apply(settings)
+}
+
+/// Applies the settings to the calling thread; returns what the system refused, in words.
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
     if *settings == ThreadSettings::default() {
         return Vec::new();

@@ -193,12 +193,10 @@ fn two_thousand_that_never_speak(w: &World) {
 
 /// How many descriptors this process may have.
 fn soft_limit() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = files.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-    soft.unwrap_or(1024)
+    let limit = wharf::system::open_files_max();
+    limit
+        .and_then(|limit| limit.try_into().ok())
+        .unwrap_or(usize::MAX)
 }
 
 /// A frame that one port's handler sends to a session of another: its stall is measured from now,

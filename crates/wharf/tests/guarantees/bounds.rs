@@ -351,14 +351,9 @@ pub(crate) fn a_claimed_length_costs_nothing(w: &World, layout: Layout) {
     finish(host);
 }
 
-/// Bytes of address space, used or only asked for.
-fn memory() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = pages
-        .split(' ')
-        .next()
-        .and_then(|pages| pages.parse::<usize>().ok());
-    pages.unwrap_or(0) * 4096
+/// Bytes that this process has asked for, used or not.
+fn memory() -> u64 {
+    wharf::system::claimed_bytes().unwrap_or(0)
 }
 
 /// A reader that is behind is known, and is not when it has caught up.

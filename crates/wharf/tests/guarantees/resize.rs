@@ -1,12 +1,11 @@
 //! `set_workers`: ports and pools grow and shrink under traffic. No session is lost, threads
 //! really end, and what can't be is refused by name.
 
+use wharf::system::own_thread;
 use wharf::{ErrorKind, Host, Lane, Network};
 
-#[cfg(target_os = "linux")]
-use crate::support::Log;
 use crate::support::{
-    Act, At, Crew, Hold, Kind, Ledger, Peer, World, check_stopped, number, numbered, patient,
+    Act, At, Crew, Hold, Kind, Ledger, Log, Peer, World, check_stopped, number, numbered, patient,
 };
 
 const HELD: &[u8] = b"hold";
@@ -78,12 +77,13 @@ impl Scene {
 
 /// By their names: a thread that has none yet is not counted, and is later.
 fn crew_threads() -> Option<usize> {
-    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
-    let names = tasks.filter_map(|task| {
-        let comm = task.ok()?.path().join("comm");
-        std::fs::read_to_string(comm).ok()
-    });
-    Some(names.filter(|name| name.starts_with("crew-")).count())
+    let names = wharf::system::thread_names()?;
+    Some(
+        names
+            .iter()
+            .filter(|name| name.starts_with("crew-"))
+            .count(),
+    )
 }
 
 fn plain() -> [Lane; 1] {
@@ -321,21 +321,7 @@ pub(crate) fn a_stop_among_changes_ends(w: &World, kind: Kind) {
     w.until("nothing is left behind", || w.open_now() == before);
 }
 
-/// The nice value and the cores of this thread.
-#[cfg(target_os = "linux")]
-fn own_settings() -> (String, String) {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // The name in parentheses may hold anything; the nice value is the 19th field.
-    let fields = stat.rsplit_once(") ").unwrap().1;
-    let nice = fields.split(' ').nth(16).unwrap().to_owned();
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    let mut lines = status.lines();
-    let cores = lines.find(|line| line.starts_with("Cpus_allowed_list:"));
-    (nice, cores.unwrap().to_owned())
-}
-
 /// A handler of a port with settings has a pool grow: the pool's new workers are as its old one.
-#[cfg(target_os = "linux")]
 pub(crate) fn who_asks_for_workers_passes_nothing_on(w: &World) {
     let (mut host, hold, seen) = (w.host(), w.hold(), Log::default());
     let slow = host.port("slow").workers(1).nice(19).cores([0]);
@@ -350,7 +336,7 @@ pub(crate) fn who_asks_for_workers_passes_nothing_on(w: &World) {
     let asks = host.server("asks", asks).port(&slow);
     let asks = asks.listen(w.any_addr()).unwrap();
     let tells = Act::new(|_| Ok(())).on_frame(move |_, (), _| {
-        sees.push(own_settings());
+        sees.push(own_thread());
         held.enter();
         Ok(())
     });
@@ -365,7 +351,7 @@ pub(crate) fn who_asks_for_workers_passes_nothing_on(w: &World) {
     w.until("all three are held", || hold.entered() == 3);
     let seen = seen.take();
     assert!(
-        seen.iter().all(|settings| *settings == own_settings()),
+        seen.iter().all(|settings| *settings == own_thread()),
         "{seen:?}"
     );
     hold.release();
