@@ -103,6 +103,12 @@ impl Scheduler {
         self.0.turn_ended(lane, Time::from_nanos(now));
     }
 
+    /// Whether what is queued waits behind turns that run: who only hands over may nap.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.0.is_behind()
+    }
+
     /// Items queued for a turn.
     #[must_use]
     pub fn queued(&self) -> usize {

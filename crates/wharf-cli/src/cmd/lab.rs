@@ -12,7 +12,7 @@ use crate::lab::agreement::Effort;
 use crate::lab::layout::Layout;
 use crate::lab::report::{Report, page};
 use crate::lab::result::Phase;
-use crate::lab::rounds::{Plan, Step};
+use crate::lab::rounds::{Ground, Plan, Step};
 use crate::lab::server;
 use crate::lab::simulate::{self, Question};
 use crate::lab::workload::Workload;
@@ -105,6 +105,7 @@ fn plan(args: &LabArgs) -> Result<Plan, Failure> {
         ceiling: args.ceiling,
         cores,
         out: args.out.clone(),
+        ground: Ground::Shared,
     })
 }
 

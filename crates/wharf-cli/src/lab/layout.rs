@@ -47,6 +47,25 @@ pub(crate) struct TopologyText {
 }
 
 impl TopologyText {
+    /// The same with every thread of every port and pool on this core.
+    #[must_use]
+    pub(crate) fn on_core(self, core: usize) -> Self {
+        let mut text = String::new();
+        for line in self
+            .text
+            .lines()
+            .filter(|line| !line.starts_with("cores = "))
+        {
+            text.push_str(line);
+            text.push('\n');
+            if line.starts_with("workers = ") {
+                // Writing to a String does not fail.
+                let _ = writeln!(text, "cores = [{core}]");
+            }
+        }
+        Self { text, ..self }
+    }
+
     /// Lines that say something.
     pub(crate) fn lines(&self) -> u64 {
         let says = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
@@ -312,6 +331,20 @@ mod tests {
         assert_eq!(of(Layout::Shared), (4, 4));
         assert_eq!(of(Layout::PortPerNetwork), (6, 2));
         assert_eq!(of(Layout::SelectiveSplit), (4, 1));
+    }
+
+    #[test]
+    fn a_topology_on_one_core_has_every_thread_there() {
+        let workload = Workload::find("argument").unwrap();
+        for layout in Layout::ALL {
+            let topology = place(layout, 4, &workload, &[]);
+            let (workers, on_core) = (topology.workers, topology.on_core(1));
+            let parsed = Topology::parse(&on_core.text, layout.name()).unwrap();
+            let map = parsed.thread_map(4);
+            assert!(!map.rows.is_empty(), "{layout:?}");
+            assert!(map.rows.iter().all(|row| row.cores == [1]), "{layout:?}");
+            assert_eq!(on_core.workers, workers, "{layout:?}");
+        }
     }
 
     #[test]

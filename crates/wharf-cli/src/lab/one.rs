@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread::Builder;
 use std::time::Duration;
 
+use core_affinity::CoreId;
 use cpu_time::ProcessTime;
 
 use super::child::Server;
@@ -45,6 +46,8 @@ pub(crate) struct Order<'a> {
     pub(crate) warmup: Duration,
     /// The folder that the topology is written to.
     pub(crate) out: &'a Path,
+    /// The core of the peers, if they have one of their own.
+    pub(crate) peers_on: Option<usize>,
 }
 
 /// Runs it. `topology` makes the topology from the addresses of the lab's listeners.
@@ -55,6 +58,11 @@ pub(crate) fn run(
     order: &Order<'_>,
     topology: impl FnOnce(&[(String, std::net::SocketAddr)]) -> TopologyText,
 ) -> Result<Run, Failure> {
+    // What this thread starts is there too, where threads take after those that start them; the
+    // server's have their core from the topology.
+    if let Some(id) = order.peers_on {
+        let _ = core_affinity::set_for_current(CoreId { id });
+    }
     let parts = order.workload.classes.iter();
     let parts: Vec<Part> = parts.map(|class| part(class, order)).collect();
     let mut driver = Driver::bind(parts)?;

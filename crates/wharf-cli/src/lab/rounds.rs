@@ -36,6 +36,37 @@ pub(crate) struct Plan {
     pub(crate) cores: usize,
     /// Where the topologies go.
     pub(crate) out: PathBuf,
+    /// Which cores the server and its peers have.
+    pub(crate) ground: Ground,
+}
+
+/// Which cores the server and its peers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// Both have all of them, as the system shares them out.
+    Shared,
+    /// The server has one core, its peers have another: nearest to peers on another machine.
+    Apart,
+}
+
+impl Ground {
+    /// Core of the server, where it has one.
+    pub(crate) const SERVER: usize = 0;
+    /// Core of its peers, where they have one.
+    pub(crate) const PEERS: usize = 1;
+
+    /// A topology on this ground.
+    pub(crate) fn put(self, topology: TopologyText) -> TopologyText {
+        match self {
+            Self::Shared => topology,
+            Self::Apart => topology.on_core(Self::SERVER),
+        }
+    }
+
+    /// The core of the peers, if they have one of their own.
+    pub(crate) fn peers_on(self) -> Option<usize> {
+        (self == Self::Apart).then_some(Self::PEERS)
+    }
 }
 
 /// All that was measured.
@@ -127,7 +158,7 @@ impl Plan {
                         ..self.order_of(layout.name(), variant, workload)
                     };
                     runs.push(one::run(&order, |peers| {
-                        place(layout, self.cores, workload, peers)
+                        self.ground.put(place(layout, self.cores, workload, peers))
                     })?);
                 }
             }
@@ -208,6 +239,7 @@ impl Plan {
             time: self.time,
             warmup: self.warmup,
             out: &self.out,
+            peers_on: self.ground.peers_on(),
         }
     }
 
@@ -241,7 +273,9 @@ impl Plan {
         let mut best = 0.0;
         let mut faults = Faults::default();
         for _ in 0..CEILING_LOOKS {
-            let run = one::run(&order, |peers| alone(&class.name, &only, peers))?;
+            let run = one::run(&order, |peers| {
+                self.ground.put(alone(&class.name, &only, peers))
+            })?;
             let per_s = run
                 .class(&class.name)
                 .map_or(0.0, |class| class.frames_per_s);

@@ -65,7 +65,7 @@ pub(crate) fn answer(question: &Question) -> Result<Exit, Failure> {
     if !kept.agreement.holds() {
         return Err(Failure::fault(format!(
             "the model does not agree with this machine, so it does not answer for {} cores.{} On \
-             a quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 5",
+             a quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 9",
             question.cores,
             kept.agreement.disturbed()
         )));
@@ -225,6 +225,12 @@ fn kept(question: &Question) -> Result<Kept, Failure> {
             file.display()
         ))?;
         return Ok(kept);
+    }
+    if question.here < 2 {
+        return Err(Failure::machine(
+            "the model is compared with real runs whose server and peers have a core each, and \
+             this machine has one",
+        ));
     }
     let effort = question.anew.clone().unwrap_or_default();
     out::note("no agreement is kept for this machine and build: real runs come first");

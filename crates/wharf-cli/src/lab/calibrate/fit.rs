@@ -1,27 +1,32 @@
 //! Short runs, each made for one cost: the cost is moved until the model gives what the run gave.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::model_run;
 use crate::exit::Failure;
+use crate::lab::driver::nanos;
 use crate::lab::layout::Layout;
 use crate::lab::model::input::Costs;
 use crate::lab::model::run::Outcome;
 use crate::lab::result::Run;
 
 /// In the order in which they are moved: each leans on those before it.
-pub(super) const KNOBS: [Knob; 8] = [
+pub(super) const KNOBS: [Knob; 10] = [
     Knob::Turn,
     Knob::FarEnd,
     Knob::Frame,
     Knob::FarFrame,
     Knob::SpinMore,
-    Knob::HandOff,
     Knob::WakeCost,
     Knob::Wakes,
+    Knob::Jitter,
+    Knob::WakeSoon,
+    Knob::HandOff,
 ];
-/// Most that coming on a core may be said to cost.
-const SWITCH_MAX: u64 = 10_000;
+/// Furthest that a wake may be said to take longer or shorter than measured.
+const START_MORE: i64 = 8_000;
 /// Steps of one fit.
 const STEPS: usize = 6;
 
@@ -38,12 +43,16 @@ pub(super) enum Knob {
     FarFrame,
     /// How much longer a handler computes than it was told.
     SpinMore,
-    /// What a turn on a pool costs more.
+    /// What a turn on a pool costs more: CPU of the server a frame at a middling load.
     HandOff,
     /// How long a wake takes: the middle latency of frames that come one by one.
     Wakes,
     /// What a thread that slept finds cold: CPU of the server a frame of such.
     WakeCost,
+    /// How much some turns take longer than others: p90 beside p50 of frames that come one by one.
+    Jitter,
+    /// What one finds cold that slept for a moment: the same at a middling load.
+    WakeSoon,
 }
 
 /// One cost that was moved.
@@ -58,16 +67,15 @@ pub(crate) struct Fit {
 }
 
 impl Knob {
-    pub(super) fn name(self) -> &'static str {
+    /// The run that it looks at, which it may have in common with others.
+    pub(super) fn run(self) -> &'static str {
         match self {
-            Self::Turn => "turn",
-            Self::FarEnd => "far_end",
-            Self::Frame => "frame",
-            Self::FarFrame => "far_frame",
+            Self::Turn | Self::FarEnd => "turn",
+            Self::Frame | Self::FarFrame => "frame",
             Self::SpinMore => "spin",
+            Self::Wakes | Self::WakeCost | Self::Jitter => "one_by_one",
+            Self::WakeSoon => "middling",
             Self::HandOff => "hand_off",
-            Self::Wakes => "wakes",
-            Self::WakeCost => "wake_cost",
         }
     }
 
@@ -78,9 +86,11 @@ impl Knob {
             Self::Frame => "server CPU a frame, many a turn",
             Self::FarFrame => "driver CPU a frame, many a look",
             Self::SpinMore => "server CPU a frame of 20 us",
-            Self::HandOff => "server CPU a frame under dispatch",
+            Self::HandOff => "server CPU a frame of 10 us under dispatch",
             Self::Wakes => "p50 of frames that come one by one",
             Self::WakeCost => "server CPU a frame of such",
+            Self::WakeSoon => "server CPU a frame of 10 us at a middling load",
+            Self::Jitter => "p90 above p50 of frames that come one by one",
         }
     }
 
@@ -93,24 +103,28 @@ impl Knob {
 
     /// The workload of its run.
     pub(super) fn workload(self) -> String {
-        let (load, handler) = match self {
-            Self::Turn | Self::FarEnd | Self::HandOff => ("saturate = true, depth = 1", "none"),
-            Self::Frame | Self::FarFrame => ("saturate = true, depth = 16", "none"),
-            Self::SpinMore => ("saturate = true, depth = 1", "spin"),
-            Self::Wakes | Self::WakeCost => ("rate_per_s = 1500", "none"),
+        let one_a_turn = "saturate = true, depth = 1";
+        let (load, us) = match self {
+            Self::Turn | Self::FarEnd => (one_a_turn, 0),
+            Self::Frame | Self::FarFrame => ("saturate = true, depth = 16", 0),
+            Self::SpinMore => (one_a_turn, 20),
+            Self::Wakes | Self::WakeCost | Self::Jitter => ("rate_per_s = 1500", 10),
+            Self::WakeSoon | Self::HandOff => ("rate_per_s = 11000", 10),
         };
-        let us = if handler == "spin" { ", us = 20" } else { "" };
+        let handler = match us {
+            0 => "{ kind = \"none\" }".to_owned(),
+            us => format!("{{ kind = \"spin\", us = {us} }}"),
+        };
         format!(
-            "name = \"calibration_{}\"\ndescription = \"{}\"\n\n[[classes]]\nname = \"game\"\n\
+            "name = \"calibration_{0}\"\ndescription = \"{0}\"\n\n[[classes]]\nname = \"game\"\n\
              role = \"server\"\nclass = \"high\"\nsessions = 64\nframe_bytes = 64\n\
-             load = {{ {load} }}\nhandler = {{ kind = \"{handler}\"{us} }}\n",
-            self.name(),
-            self.what()
+             load = {{ {load} }}\nhandler = {handler}\n",
+            self.run()
         )
     }
 
     /// What the real run gave, in nanoseconds.
-    fn of_real(self, run: &Run) -> f64 {
+    pub(super) fn of_real(self, run: &Run) -> f64 {
         let frames = run
             .classes
             .iter()
@@ -119,6 +133,7 @@ impl Knob {
         let frames = (frames * run.seconds).max(1.0);
         match self {
             Self::FarEnd | Self::FarFrame => run.client_cpu_s * 1e9 / frames,
+            Self::Jitter => spread(run.classes.first().map(|class| &class.latency)),
             Self::Wakes => p50(run.classes.first().map(|class| &class.latency)),
             _ => run.server.cpu_s * 1e9 / frames,
         }
@@ -134,6 +149,7 @@ impl Knob {
         let frames = frames.max(1.0);
         match self {
             Self::FarEnd | Self::FarFrame => outcome.far_cpu * 1e9 / frames,
+            Self::Jitter => spread(outcome.classes.first().map(|class| &class.latency)),
             Self::Wakes => p50(outcome.classes.first().map(|class| &class.latency)),
             _ => outcome.cpu * 1e9 / frames,
         }
@@ -142,25 +158,38 @@ impl Knob {
     /// Moves its cost: `by` nanoseconds more a frame, or for a wake `by` nanoseconds of latency.
     fn turn(self, costs: &mut Costs, by: f64) {
         let add = |cost: &mut u64, by: f64| {
-            let moved = std::time::Duration::try_from_secs_f64((float(*cost) + by).max(0.0) / 1e9);
-            *cost = moved.map_or(*cost, crate::lab::driver::nanos);
+            let moved = Duration::try_from_secs_f64((float(*cost) + by).max(0.0) / 1e9);
+            *cost = moved.map_or(*cost, nanos);
+        };
+        let add_signed = |cost: &mut i64, by: f64| {
+            let moved = Duration::try_from_secs_f64(by.abs() / 1e9).map_or(0, nanos);
+            let moved = i64::try_from(moved).unwrap_or(0);
+            *cost += if by < 0.0 { -moved } else { moved };
         };
         match self {
             Self::Turn => add(&mut costs.turn, by),
             Self::FarEnd => add(&mut costs.far_recv, by),
             Self::Frame => add(&mut costs.frame, by),
             Self::FarFrame => add(&mut costs.far_frame, by),
-            Self::SpinMore => add(&mut costs.spin_more, by),
-            Self::HandOff => add(&mut costs.hand_off, by),
+            Self::SpinMore => add_signed(&mut costs.spin_more, by),
+            Self::HandOff => add_signed(&mut costs.hand_off, by),
             Self::Wakes => {
                 // A frame and its answer: two wakes.
-                add(&mut costs.os.start_halted, by / 2.0);
-                add(&mut costs.os.start_polling, by / 4.0);
+                add_signed(&mut costs.os.start_more, by / 2.0);
+                costs.os.start_more = costs.os.start_more.clamp(-START_MORE, START_MORE);
             }
-            Self::WakeCost => {
-                add(&mut costs.os.switch, by);
-                // More than this is a neighbour that takes the caches, not the machine.
-                costs.os.switch = costs.os.switch.min(SWITCH_MAX);
+            Self::WakeCost => add(&mut costs.os.cold, by),
+            Self::Jitter => {
+                // The 90th part of an exponential share is 1.6 means above its middle.
+                let share = by / (1.6 * float(costs.os.cold).max(1.0));
+                costs.os.cold_first = (costs.os.cold_first + share).clamp(0.0, 1.0);
+            }
+            Self::WakeSoon => {
+                // The sooner all is cold, the more it costs.
+                let by = (-4.0 * by / float(costs.os.cold).max(1.0)).exp();
+                let half = float(costs.os.cold_half.max(1000)) * by.clamp(0.2, 5.0);
+                let half = Duration::try_from_secs_f64(half.min(1e7) / 1e9);
+                costs.os.cold_half = half.map_or(costs.os.cold_half, nanos);
             }
         }
     }
@@ -168,6 +197,11 @@ impl Knob {
 
 fn p50(latency: Option<&crate::lab::result::Latencies>) -> f64 {
     latency.map_or(0.0, |latency| float(latency.value_at_quantile(0.5)))
+}
+
+fn spread(latency: Option<&crate::lab::result::Latencies>) -> f64 {
+    let at = |at: f64| latency.map_or(0.0, |latency| float(latency.value_at_quantile(at)));
+    at(0.9) - at(0.5)
 }
 
 #[expect(
@@ -178,12 +212,34 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// Moves a knob until the model gives what the real run gave, as near as it comes.
+/// Moves all of them, in their order.
 ///
 /// # Errors
 /// A run that the model can't play.
-pub(super) fn fit(knob: Knob, cores: usize, costs: &mut Costs, real: &Run) -> Result<Fit, Failure> {
-    let wanted = knob.of_real(real);
+pub(super) fn all(cores: usize, costs: &mut Costs, wanted: &[f64]) -> Result<Vec<Fit>, Failure> {
+    let mut fits = Vec::new();
+    // What a pool costs more is more than the same load costs without one, whether or not the
+    // model has that right.
+    let mut without = 0.0;
+    for (knob, wanted) in KNOBS.iter().zip(wanted) {
+        let more = if *knob == Knob::HandOff { without } else { 0.0 };
+        let found = fit(*knob, cores, costs, wanted + more)?;
+        if *knob == Knob::WakeSoon {
+            without = found.model - found.real;
+        }
+        fits.push(Fit {
+            real: *wanted,
+            ..found
+        });
+    }
+    Ok(fits)
+}
+
+/// Moves a knob until the model gives what the real run gave (`wanted`), as near as it comes.
+///
+/// # Errors
+/// A run that the model can't play.
+fn fit(knob: Knob, cores: usize, costs: &mut Costs, wanted: f64) -> Result<Fit, Failure> {
     let mut best = (f64::INFINITY, *costs, 0.0);
     for _ in 0..STEPS {
         let model = knob.of_model(&model_run(knob, cores, *costs)?);

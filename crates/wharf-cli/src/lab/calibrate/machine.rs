@@ -5,28 +5,40 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
+use cpu_time::ThreadTime;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::wakes::wakes;
 use crate::exit::Failure;
 use crate::lab::driver::nanos;
-use crate::lab::model::input::OsCosts;
+use crate::lab::model::costs::{CUTS, IDLE, Interrupts, LENGTHS, OsCosts, Wake};
+use crate::pause::pause;
 
 /// Samples of a system call.
 const CALLS: usize = 4000;
-/// Samples of a wake, for each idle time.
-const WAKES: usize = 60;
+/// Samples of a timed wait.
+const TIMERS: usize = 400;
+/// Idle time after which half of what a core had in its caches is cold.
+const COLD_HALF: u64 = 100_000;
+/// How long two threads take turns on a core.
+const HOGS_TIME: Duration = Duration::from_millis(400);
+/// How long all cores are watched for interruptions, at a stretch: a system that lets threads run
+/// ahead takes a core from them that they do not leave now and then.
+const WATCH_TIME: Duration = Duration::from_millis(200);
+/// Between two stretches.
+const WATCH_PAUSE: Duration = Duration::from_millis(60);
+/// Such stretches.
+const WATCHES: u32 = 20;
 /// System calls that are told apart.
 const STEPS: usize = 6;
 /// Bytes of a frame in the samples, as in most workloads.
 const FRAME: usize = 64;
-/// Idle times, in microseconds, after which a wake is measured.
-const IDLE_US: [u64; 7] = [10, 30, 60, 120, 250, 600, 2500];
 
 /// System calls on a loopback connection, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -134,13 +146,6 @@ fn clock_cost() -> u64 {
     usual(samples)
 }
 
-/// One wake: what it cost the waker, and how long until the other ran.
-#[derive(Clone, Copy, Debug)]
-struct Wake {
-    cost: u64,
-    start: u64,
-}
-
 /// Measures switches, wakes and timers. A machine with one core, or that does not let threads be
 /// pinned, gets the costs of one core for all.
 ///
@@ -160,45 +165,115 @@ fn measure_os(cores: usize) -> Result<OsCosts, Failure> {
     let same = round_trip(here)? / 2;
     // Of a switch there and back about a third is the wake itself, the rest the two schedules.
     let (wake_local, switch) = (same / 3, same - same / 3);
-    let timer_late = timer_late();
+    let (ahead, timer_late_ahead) = timer_late_ahead()?;
+    let slice = OsCosts::slice_of(cores);
+    let local = Wake {
+        cost: wake_local,
+        start: [0; CUTS.len()],
+    };
+    let interrupts = watched(&ids, true)?;
+    let mut others = watched(&ids, false)?;
+    let both = others.longer_per_s.iter_mut().zip(interrupts.longer_per_s);
+    both.for_each(|(others, not_they)| *others = (*others - not_they).max(0.0));
     let mut costs = OsCosts {
         switch,
         wake_local,
-        wake_near: wake_local,
-        wake_far: wake_local,
-        start_polling: 0,
-        start_halted: 0,
-        start_busy: 0,
-        poll: 0,
-        timer_late,
-        slice: OsCosts::slice_of(cores),
+        wake_idle: [local; IDLE.len()],
+        wake_busy: local,
+        cold: 0,
+        cold_half: COLD_HALF,
+        cold_first: 0.5,
+        start_more: 0,
+        timer_late: timer_late(),
+        timer_late_ahead,
+        ahead,
+        slice,
+        slice_exact: turns_taken(here)? < slice + slice / 2,
         tick: OsCosts::TICK,
+        interrupts,
+        others,
     };
-    let Some(other) = other else {
-        return Ok(costs);
-    };
-    let mut by_idle = Vec::new();
-    for idle in IDLE_US {
-        by_idle.push((idle * 1000, wakes(here, other, idle, false)?));
+    if let Some(other) = other {
+        (costs.wake_idle, costs.wake_busy) = wakes(here, other)?;
     }
-    let busy = wakes(here, other, 1000, true)?;
-    let (soon, late) = (by_idle[0].1, by_idle[by_idle.len() - 1].1);
-    let middle = u64::midpoint(soon.start, late.start);
-    let halted = by_idle.iter().position(|(_, wake)| wake.start > middle);
-    costs.wake_near = soon.cost.min(late.cost);
-    costs.wake_far = late.cost;
-    costs.start_polling = soon.start.saturating_sub(soon.cost);
-    costs.start_halted = late
-        .start
-        .saturating_sub(late.cost)
-        .max(costs.start_polling);
-    costs.start_busy = busy.start.saturating_sub(busy.cost);
-    // Between the last idle time that was polled through and the first that was not.
-    costs.poll = match halted {
-        Some(0) | None => 0,
-        Some(at) => u64::midpoint(by_idle[at - 1].0, by_idle[at].0),
-    };
     Ok(costs)
+}
+
+/// How long one of two threads that compute on one core does so until the other has its turn:
+/// they look at their own CPU time, as the handlers do that are measured, and in doing so have the
+/// kernel look at theirs.
+fn turns_taken(core: Option<CoreId>) -> Result<u64, Failure> {
+    let hog = move || {
+        pin(core);
+        let (began, mut last) = (Instant::now(), Instant::now());
+        let (mut turn, mut turns) = (last, Vec::new());
+        while began.elapsed() < HOGS_TIME {
+            let mine = ThreadTime::now();
+            while mine.elapsed() < Duration::from_micros(20) {
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if now - last > Duration::from_micros(400) {
+                turns.push(nanos(last - turn));
+                turn = now;
+            }
+            last = now;
+        }
+        turns
+    };
+    let other = spawn("lab-hog", hog)?;
+    let mut turns = hog();
+    turns.extend(other.join().unwrap_or_default());
+    turns.sort_unstable();
+    Ok(turns.get(turns.len() / 2).copied().unwrap_or(OsCosts::TICK))
+}
+
+/// What takes a core from a thread that computes on it: all cores at once, and their mean. Other
+/// threads do not count if the watching ones run ahead, where the system lets them.
+fn watched(cores: &[CoreId], ahead: bool) -> Result<Interrupts, Failure> {
+    let watching = cores.iter().map(|core| {
+        let core = *core;
+        spawn("lab-watch", move || {
+            pin(Some(core));
+            if ahead {
+                let _ = wharf::model::run_ahead();
+            }
+            let mut longer = [0u32; LENGTHS.len()];
+            for _ in 0..WATCHES {
+                watch(&mut longer);
+                pause(WATCH_PAUSE);
+            }
+            longer
+        })
+    });
+    let watching = watching.collect::<Result<Vec<_>, _>>()?;
+    let watchers = f64::from(u32::try_from(cores.len()).unwrap_or(1));
+    let seconds = WATCH_TIME.as_secs_f64() * f64::from(WATCHES) * watchers;
+    let mut interrupts = Interrupts::default();
+    for watcher in watching {
+        let longer = watcher.join();
+        let longer =
+            longer.map_err(|_| Failure::machine("a thread of the calibration panicked"))?;
+        for (per_s, count) in interrupts.longer_per_s.iter_mut().zip(longer) {
+            *per_s += f64::from(count) / seconds;
+        }
+    }
+    Ok(interrupts)
+}
+
+/// Looks at the clock for a while, and counts the gaps.
+fn watch(longer: &mut [u32; LENGTHS.len()]) {
+    let (began, mut last) = (Instant::now(), Instant::now());
+    while began.elapsed() < WATCH_TIME {
+        let now = Instant::now();
+        let gap = nanos(now - last);
+        let lengths = LENGTHS.iter().take_while(|length| gap > **length);
+        longer
+            .iter_mut()
+            .zip(lengths)
+            .for_each(|(count, _)| *count += 1);
+        last = now;
+    }
 }
 
 /// Two threads on one core that wake each other: nanoseconds there and back.
@@ -245,76 +320,27 @@ fn ping(
     times
 }
 
-/// Wakes a thread on another core that has been idle for so long, or that computes besides.
-fn wakes(here: Option<CoreId>, there: CoreId, idle_us: u64, busy: bool) -> Result<Wake, Failure> {
-    let began = Instant::now();
-    let done = Arc::new(AtomicBool::new(false));
-    let woken_at = Arc::new(AtomicU64::new(0));
-    let round = Arc::new(AtomicU64::new(0));
-    let (its_done, its_at, its_round) = (done.clone(), woken_at.clone(), round.clone());
-    let sleeper = spawn("lab-sleeper", move || {
-        pin(Some(there));
-        let mut seen = 0;
-        while !its_done.load(Ordering::SeqCst) {
-            thread::park();
-            let now = its_round.load(Ordering::SeqCst);
-            if now != seen {
-                seen = now;
-                its_at.store(nanos(began.elapsed()), Ordering::SeqCst);
-            }
-        }
-    })?;
-    let hog_done = Arc::clone(&done);
-    let hog = busy.then(|| {
-        spawn("lab-hog", move || {
-            pin(Some(there));
-            while !hog_done.load(Ordering::Relaxed) {
-                std::hint::spin_loop();
-            }
-        })
-    });
-    pin(here);
-    let mut found = (Vec::new(), Vec::new());
-    for number in 1..=WAKES as u64 {
-        spin(Duration::from_micros(idle_us));
-        woken_at.store(0, Ordering::SeqCst);
-        let at = nanos(began.elapsed());
-        round.store(number, Ordering::SeqCst);
-        sleeper.thread().unpark();
-        found.0.push(nanos(began.elapsed()) - at);
-        let limit = Instant::now() + Duration::from_millis(50);
-        while woken_at.load(Ordering::SeqCst) == 0 && Instant::now() < limit {
-            std::hint::spin_loop();
-        }
-        let woken = woken_at.load(Ordering::SeqCst);
-        if woken > at {
-            found.1.push(woken - at);
-        }
-    }
-    done.store(true, Ordering::SeqCst);
-    sleeper.thread().unpark();
-    let joined = sleeper.join().is_ok() && hog.transpose()?.is_none_or(|hog| hog.join().is_ok());
-    if !joined {
-        return Err(Failure::machine("a thread of the calibration panicked"));
-    }
-    Ok(Wake {
-        cost: usual(found.0),
-        start: usual(found.1),
-    })
-}
-
 /// How much later than asked a timed wait ends.
 fn timer_late() -> u64 {
-    let asked = Duration::from_millis(1);
+    let asked = Duration::from_micros(200);
     let sample = |_| {
         let began = Instant::now();
         thread::park_timeout(asked);
         nanos(began.elapsed().saturating_sub(asked))
     };
-    usual((0..WAKES).map(sample).collect())
+    usual((0..TIMERS).map(sample).collect())
 }
 
-fn spawn<T: Send + 'static>(
+/// Whether a thread may run ahead, as the driver does, and how late its timed waits end.
+fn timer_late_ahead() -> Result<(bool, u64), Failure> {
+    let ahead = spawn("lab-ahead", || {
+        (wharf::model::run_ahead().is_ok(), timer_late())
+    })?;
+    let joined = ahead.join();
+    joined.map_err(|_| Failure::machine("a thread of the calibration panicked"))
+}
+
+pub(super) fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, Failure> {
@@ -322,12 +348,12 @@ fn spawn<T: Send + 'static>(
     thread.map_err(|error| Failure::machine(format!("no thread for the calibration: {error}")))
 }
 
-fn pin(core: Option<CoreId>) {
+pub(super) fn pin(core: Option<CoreId>) {
     // A machine that refuses has its threads where it likes: the samples hold for that, then.
     let _ = core.map(core_affinity::set_for_current);
 }
 
-fn spin(time: Duration) {
+pub(super) fn spin(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
         std::hint::spin_loop();
@@ -335,7 +361,7 @@ fn spin(time: Duration) {
 }
 
 /// What a sample takes that nothing disturbs: of the sorted samples, the one a third up.
-fn usual(mut samples: Vec<u64>) -> u64 {
+pub(super) fn usual(mut samples: Vec<u64>) -> u64 {
     samples.sort_unstable();
     samples.get(samples.len() / 3).copied().unwrap_or(0)
 }
@@ -364,7 +390,9 @@ mod tests {
             "{os:?}"
         );
         assert!(
-            os.start_halted >= os.start_polling && os.wake_far < 1_000_000,
+            os.wake_idle
+                .iter()
+                .all(|wake| wake.start.is_sorted() && wake.cost < 1_000_000),
             "{os:?}"
         );
         assert!(os.timer_late < 20_000_000, "{os:?}");

@@ -3,12 +3,21 @@
 //! What a thread does is a [`Program`]: asked when the thread is on a core and has nothing left to
 //! do. Everything happens at whole nanoseconds of virtual time, in an order that the seed fixes.
 
+mod balance;
+
+use std::collections::VecDeque;
+
+use fastrand::Rng;
+
 use super::costs::OsCosts;
 use super::eevdf::{Fair, Lag, weight_of};
 use super::events::Calendar;
 
 /// A thread of the machine.
 pub(super) type ThreadId = usize;
+
+/// Least time between two looks at a slice.
+const LOOK: u64 = 2_000;
 
 /// What a thread does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,8 @@ enum State {
 struct Thread {
     state: State,
     weight: u64,
+    /// Runs before every thread that does not, and until it waits.
+    ahead: bool,
     cores: Vec<bool>,
     /// Where it is, or was last.
     core: usize,
@@ -49,6 +60,12 @@ struct Thread {
     left: u64,
     /// CPU time of the kernel on its behalf, done before its own.
     debt: u64,
+    /// CPU time that it needs before it waits.
+    rest: u64,
+    /// How it waits once it had that.
+    wait: Option<Action>,
+    /// Woken before it waited.
+    woken: bool,
     /// Counts its waits, so that a late timer is known.
     waits: u64,
     cpu: u64,
@@ -58,6 +75,9 @@ struct Thread {
 #[derive(Debug)]
 struct Core {
     fair: Fair,
+    /// A thread that runs ahead of the fair ones, and others of its kind that wait for it.
+    first: Option<ThreadId>,
+    ahead: VecDeque<ThreadId>,
     /// Until when the current thread's time has been counted; ahead of now while it starts.
     since: u64,
     /// The one before the current.
@@ -69,8 +89,22 @@ struct Core {
     busy: u64,
     /// Something changed: it must choose again.
     look: bool,
-    /// Another core did it.
-    remote: bool,
+    /// Another core did it: this one.
+    remote: Option<usize>,
+    /// Until then it is taken from whoever runs on it.
+    taken_until: u64,
+}
+
+impl Core {
+    /// Who runs.
+    fn current(&self) -> Option<ThreadId> {
+        self.first.or(self.fair.current())
+    }
+
+    /// Threads that run or wait here.
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.ahead.len() + self.fair.len()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +113,16 @@ enum Event {
     Done {
         core: usize,
         change: u64,
+    },
+    /// The current thread's slice is over, if it is still the one of this change.
+    Slice {
+        core: usize,
+        change: u64,
+    },
+    /// Something takes the core for so long.
+    Interrupt {
+        core: usize,
+        length: u64,
     },
     Tick(usize),
     Timer {
@@ -96,6 +140,7 @@ pub(super) struct Machine {
     calendar: Calendar<Event>,
     now: u64,
     wakes: Vec<ThreadId>,
+    rng: Rng,
 }
 
 /// What a thread has used.
@@ -108,10 +153,12 @@ pub(super) struct Usage {
 }
 
 impl Machine {
-    /// A machine with so many cores, all idle.
-    pub(super) fn new(cores: usize, costs: OsCosts) -> Self {
+    /// A machine with so many cores, all idle; the seed fixes what is left to chance.
+    pub(super) fn new(cores: usize, costs: OsCosts, seed: u64) -> Self {
         let core = |_| Core {
             fair: Fair::new(costs.slice, costs.tick),
+            first: None,
+            ahead: VecDeque::new(),
             since: 0,
             last: None,
             idle_since: 0,
@@ -119,20 +166,25 @@ impl Machine {
             ticking: false,
             busy: 0,
             look: false,
-            remote: false,
+            remote: None,
+            taken_until: 0,
         };
-        Self {
+        let mut machine = Self {
             cores: (0..cores.max(1)).map(core).collect(),
             costs,
             threads: Vec::new(),
             calendar: Calendar::new(),
             now: 0,
             wakes: Vec::new(),
-        }
+            rng: Rng::with_seed(seed),
+        };
+        (0..machine.cores.len()).for_each(|core| machine.next_interrupt(core));
+        machine
     }
 
-    /// A new thread, ready; `on` are the cores that it may use, empty for all.
-    pub(super) fn spawn(&mut self, nice: i32, on: &[usize]) -> ThreadId {
+    /// A new thread, ready; `on` are the cores that it may use, empty for all. `ahead`: it runs
+    /// before every thread that is not, where the machine lets it.
+    pub(super) fn spawn(&mut self, nice: i32, on: &[usize], ahead: bool) -> ThreadId {
         let count = self.cores.len();
         let allowed = |core: usize| on.is_empty() || on.contains(&core);
         let mut cores: Vec<_> = (0..count).map(allowed).collect();
@@ -146,11 +198,15 @@ impl Machine {
         self.threads.push(Thread {
             state: State::Waiting,
             weight: weight_of(nice),
+            ahead: ahead && self.costs.ahead,
             cores,
             core,
             lag: Lag::default(),
             left: 0,
             debt: 0,
+            rest: 0,
+            wait: None,
+            woken: false,
             waits: 0,
             cpu: 0,
             switches: 0,
@@ -184,12 +240,19 @@ impl Machine {
                 Event::Done { core, change } if self.cores[core].changes == change => {
                     self.ask(core, program);
                 }
+                Event::Slice { core, change } if self.cores[core].changes == change => {
+                    self.account(core);
+                    if self.cores[core].fair.slice_over() {
+                        self.choose(core);
+                    }
+                }
+                Event::Interrupt { core, length } => self.interrupt(core, length),
                 Event::Tick(core) => self.tick(core),
                 Event::Timer { thread, wait } if self.threads[thread].waits == wait => {
                     self.threads[thread].state = State::Waiting;
                     self.wake(thread, None);
                 }
-                Event::Done { .. } | Event::Timer { .. } => {}
+                Event::Done { .. } | Event::Slice { .. } | Event::Timer { .. } => {}
             }
             self.settle();
         }
@@ -201,17 +264,17 @@ impl Machine {
 
     /// Counts what the core's current thread has run until now.
     fn account(&mut self, core: usize) {
-        let Core {
-            fair, since, busy, ..
-        } = &mut self.cores[core];
-        let Some(current) = fair.current() else {
+        let at = &mut self.cores[core];
+        let Some(current) = at.current() else {
             return;
         };
-        let ran = self.now.saturating_sub(*since);
+        let ran = self.now.saturating_sub(at.since);
         if ran > 0 {
-            *since = self.now;
-            *busy += ran;
-            fair.ran(ran);
+            at.since = self.now;
+            at.busy += ran;
+            if at.first.is_none() {
+                at.fair.ran(ran);
+            }
             let thread = &mut self.threads[current];
             thread.cpu += ran;
             thread.left = thread.left.saturating_sub(ran);
@@ -221,17 +284,28 @@ impl Machine {
     /// The current thread has nothing left to do: asks it.
     fn ask(&mut self, core: usize, program: &mut impl Program) {
         self.account(core);
-        let Some(current) = self.cores[core].fair.current() else {
+        let Some(current) = self.cores[core].current() else {
             return;
         };
-        let mut wakes = std::mem::take(&mut self.wakes);
-        let action = program.next(current, self.now, &mut wakes);
-        for thread in wakes.drain(..) {
-            self.wake(thread, Some(core));
-        }
-        self.wakes = wakes;
+        let thread = &mut self.threads[current];
+        let (wait, woken) = (thread.wait.take(), std::mem::take(&mut thread.woken));
+        let action = wait.filter(|_| !woken);
+        let action = action.unwrap_or_else(|| {
+            let mut wakes = std::mem::take(&mut self.wakes);
+            let action = program.next(current, self.now, &mut wakes);
+            for thread in wakes.drain(..) {
+                self.wake(thread, Some(core));
+            }
+            self.wakes = wakes;
+            action
+        });
         let thread = &mut self.threads[current];
         match action {
+            Action::Sleep(_) | Action::Wait(_) if thread.rest > 0 => {
+                thread.left = std::mem::take(&mut thread.rest) + std::mem::take(&mut thread.debt);
+                thread.wait = Some(action);
+                self.expect(core);
+            }
             Action::Run(nanos) => {
                 thread.left = nanos + std::mem::take(&mut thread.debt);
                 self.expect(core);
@@ -245,21 +319,60 @@ impl Machine {
     fn expect(&mut self, core: usize) {
         let at = &mut self.cores[core];
         at.changes += 1;
-        let Some(current) = at.fair.current() else {
+        let Some(current) = at.current() else {
             return;
         };
         let change = at.changes;
         let done = at.since.max(self.now) + self.threads[current].left;
         self.calendar.at(done, Event::Done { core, change });
+        self.arm_slice(core);
+    }
+
+    /// Enters when the slice of the current thread ends, if others wait for it.
+    fn arm_slice(&mut self, core: usize) {
+        let at = &self.cores[core];
+        if self.costs.slice_exact
+            && at.first.is_none()
+            && at.fair.len() > 1
+            && let Some(left) = at.fair.slice_left()
+        {
+            // One that goes on although its slice is over is looked at again soon.
+            let (over, change) = (at.since.max(self.now) + left.max(LOOK), at.changes);
+            self.calendar.at(over, Event::Slice { core, change });
+        }
+    }
+
+    fn next_interrupt(&mut self, core: usize) {
+        if let Some((gap, length)) = self.costs.interrupts.draw(&mut self.rng) {
+            let at = self.now + gap;
+            self.calendar.at(at, Event::Interrupt { core, length });
+        }
+    }
+
+    /// Something takes the core: the current thread goes on afterwards.
+    fn interrupt(&mut self, core: usize, length: u64) {
+        self.account(core);
+        self.cores[core].taken_until = self.now + length;
+        if self.cores[core].current().is_some() {
+            let at = &mut self.cores[core];
+            at.since = at.since.max(self.now) + length;
+            self.expect(core);
+        }
+        self.next_interrupt(core);
     }
 
     /// The current thread leaves the core.
     fn off(&mut self, core: usize, state: State, until: Option<u64>) {
         let at = &mut self.cores[core];
-        let Some(current) = at.fair.current() else {
+        let Some(current) = at.current() else {
             return;
         };
-        let lag = at.fair.leave();
+        let ahead = at.first.take().is_some();
+        let lag = if ahead {
+            Lag::default()
+        } else {
+            at.fair.leave()
+        };
         at.changes += 1;
         at.last = Some(current);
         at.look = true;
@@ -270,7 +383,12 @@ impl Machine {
         thread.waits += 1;
         if let Some(until) = until {
             let wait = thread.waits;
-            let at = until.max(self.now) + self.costs.timer_late;
+            let late = if ahead {
+                self.costs.timer_late_ahead
+            } else {
+                self.costs.timer_late
+            };
+            let at = until.max(self.now) + late;
             let event = Event::Timer {
                 thread: current,
                 wait,
@@ -279,187 +397,80 @@ impl Machine {
         }
     }
 
-    /// Makes a waiting thread ready; `from` is the core of the thread that does it.
-    fn wake(&mut self, id: ThreadId, from: Option<usize>) {
-        if self.threads[id].state != State::Waiting {
-            return;
-        }
-        let core = self.core_for(id, from);
-        let idle = self.cores[core].fair.len() == 0;
-        let halted = self.now - self.cores[core].idle_since >= self.costs.poll;
-        if let Some(from) = from
-            && let Some(waker) = self.cores[from].fair.current()
-        {
-            // A core that polls sees the wake by itself; any other must be interrupted.
-            self.threads[waker].debt += if from == core {
-                self.costs.wake_local
-            } else if idle && !halted {
-                self.costs.wake_near
-            } else {
-                self.costs.wake_far
-            };
-        }
-        self.account(core);
-        let thread = &mut self.threads[id];
-        if thread.core != core {
-            // Of what it was owed elsewhere it keeps the amount; a debt is settled by moving.
-            thread.lag.idles = u64::MAX;
-        }
-        thread.state = State::Ready;
-        thread.waits += 1;
-        thread.core = core;
-        thread.left = 0;
-        let (weight, lag) = (thread.weight, thread.lag);
-        self.cores[core].fair.enter(id, weight, lag);
-        self.cores[core].look = true;
-        self.cores[core].remote |= from.is_some_and(|from| from != core);
-        if idle {
-            let start = match (from, halted) {
-                (None, _) => 0,
-                (Some(_), true) => self.costs.start_halted,
-                (Some(_), false) => self.costs.start_polling,
-            };
-            self.switch(core, id, start);
-        } else {
-            self.arm_tick(core);
-        }
-    }
-
-    /// The core that a waking thread goes to: where it was if that is idle, another idle one, or
-    /// the less loaded of its own and the waker's (select_task_rq_fair, wake_affine).
-    fn core_for(&self, id: ThreadId, from: Option<usize>) -> usize {
-        let thread = &self.threads[id];
-        let count = self.cores.len();
-        let around = (0..count).map(|step| (thread.core + step) % count);
-        let mut idle = around.filter(|core| thread.cores[*core] && self.is_idle(*core));
-        if let Some(core) = idle.next() {
-            return core;
-        }
-        match from {
-            // The waker is about to wait, mostly: its core counts for one thread less.
-            Some(from)
-                if thread.cores[from]
-                    && self.len(from).saturating_sub(1) < self.len(thread.core) =>
-            {
-                from
-            }
-            _ => thread.core,
-        }
-    }
-
-    fn is_idle(&self, core: usize) -> bool {
-        self.cores[core].fair.len() == 0
-    }
-
-    fn len(&self, core: usize) -> usize {
-        self.cores[core].fair.len()
-    }
-
     /// Has the cores that something changed on choose again.
     fn settle(&mut self) {
         for core in 0..self.cores.len() {
             if std::mem::take(&mut self.cores[core].look) {
-                let remote = std::mem::take(&mut self.cores[core].remote);
-                self.choose(core, remote);
+                self.choose(core);
             }
         }
     }
 
     /// Puts the best thread on the core; with nobody here, one that waits elsewhere.
-    fn choose(&mut self, core: usize, remote: bool) {
+    fn choose(&mut self, core: usize) {
         self.account(core);
-        if self.is_idle(core) {
+        let remote = self.cores[core].remote.take();
+        if self.cores[core].len() == 0 {
             self.pull(core);
         }
-        let fair = &self.cores[core].fair;
-        if let Some(best) = fair.best()
-            && fair.current() != Some(best)
-        {
-            // Another core's wake has to interrupt this one; its own does not.
-            let start = if remote && fair.current().is_some() {
-                self.costs.start_busy
-            } else {
-                0
-            };
-            self.switch(core, best, start);
+        let at = &mut self.cores[core];
+        let best = match at.first {
+            // It runs until it waits.
+            Some(_) => None,
+            None => at.ahead.pop_front().or_else(|| at.fair.best()),
+        };
+        let Some(best) = best.filter(|best| at.current() != Some(*best)) else {
+            self.arm_slice(core);
+            return;
+        };
+        let mut start = 0;
+        // Another core's wake has to interrupt this one; its own does not.
+        if let Some(from) = remote.filter(|_| at.current().is_some()) {
+            start = self.costs.wake_busy.draw(&mut self.rng);
+            if let Some(waker) = self.cores[from].current() {
+                self.threads[waker].debt += self.costs.wake_busy.cost;
+            }
         }
+        self.switch(core, best, start);
     }
 
     fn switch(&mut self, core: usize, thread: ThreadId, start: u64) {
         let at = &mut self.cores[core];
-        let before = at.fair.current().or(at.last);
-        at.last = at.fair.current();
-        at.fair.run(thread);
-        let cost = if before == Some(thread) {
-            0
-        } else {
-            self.costs.switch
+        let before = at.current();
+        let cost = match before.or(at.last) {
+            Some(before) if before == thread => 0,
+            _ => self.costs.switch,
         };
-        at.since = self.now + start;
+        let (cold, rest) = match before {
+            Some(_) => (0, 0),
+            None => self
+                .costs
+                .cold_after(self.now - at.idle_since, &mut self.rng),
+        };
+        at.last = before;
+        if self.threads[thread].ahead {
+            at.fair.put_back();
+            at.first = Some(thread);
+        } else {
+            at.fair.run(thread);
+        }
+        at.since = self.now.max(at.taken_until) + start;
         // Its own time: cold caches are what most of it is.
-        self.threads[thread].left += cost;
+        self.threads[thread].left += cost + cold;
+        self.threads[thread].rest += rest;
         self.threads[thread].switches += 1;
         self.threads[thread].core = core;
         self.expect(core);
         self.arm_tick(core);
     }
 
-    /// An idle core takes a thread that waits for the busiest one (newidle balance).
-    fn pull(&mut self, core: usize) {
-        let busiest = (0..self.cores.len())
-            .filter(|other| self.movable(*other, core).is_some())
-            .max_by_key(|other| (self.len(*other), usize::MAX - other));
-        if let Some(busiest) = busiest {
-            self.pull_from(core, busiest);
-        }
-    }
-
-    fn movable(&self, from: usize, to: usize) -> Option<ThreadId> {
-        let mut waiting = self.cores[from].fair.waiting();
-        waiting.find(|thread| self.threads[*thread].cores[to])
-    }
-
-    fn pull_from(&mut self, core: usize, from: usize) {
-        let Some(id) = self.movable(from, core) else {
-            return;
-        };
-        self.account(from);
-        let mut lag = self.cores[from].fair.take(id);
-        lag.idles = u64::MAX;
-        let weight = self.threads[id].weight;
-        self.account(core);
-        self.cores[core].fair.enter(id, weight, lag);
-        self.threads[id].core = core;
-    }
-
     fn arm_tick(&mut self, core: usize) {
         let at = &mut self.cores[core];
-        if !at.ticking && at.fair.len() > 1 {
+        if !at.ticking && at.len() > 1 {
             at.ticking = true;
             let next = (self.now / self.costs.tick + 1) * self.costs.tick;
             self.calendar.at(next, Event::Tick(core));
         }
-    }
-
-    /// The tick: the end of a slice is seen, and a crowded core gives a thread away.
-    fn tick(&mut self, core: usize) {
-        self.cores[core].ticking = false;
-        self.account(core);
-        if self.len(core) > 1 {
-            let emptiest = (0..self.cores.len())
-                .filter(|other| self.movable(core, *other).is_some())
-                .min_by_key(|other| (self.len(*other), *other));
-            if let Some(other) = emptiest
-                && self.len(other) + 2 <= self.len(core)
-            {
-                self.pull_from(other, core);
-                self.cores[other].look = true;
-            }
-        }
-        if self.cores[core].fair.slice_over() {
-            self.choose(core, false);
-        }
-        self.arm_tick(core);
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::lab::model::costs::{CUTS, IDLE, Interrupts, Wake};
 
 const MS: u64 = 1_000_000;
 
@@ -82,24 +83,45 @@ fn scripts() -> impl Strategy<Value = Vec<Vec<Step>>> {
 }
 
 fn costs() -> impl Strategy<Value = OsCosts> {
-    (0u64..5_000, 0u64..20_000, 0u64..50_000).prop_map(|(switch, wake, start)| OsCosts {
+    let numbers = (
+        0u64..5_000,
+        0u64..20_000,
+        0u64..50_000,
+        0u64..20_000,
+        any::<bool>(),
+    );
+    numbers.prop_map(|(switch, wake, start, cold, slice_exact)| OsCosts {
         switch,
         wake_local: wake / 20,
-        wake_near: wake / 10,
-        wake_far: wake,
-        start_polling: start / 10,
-        start_halted: start,
-        start_busy: start / 2,
-        poll: 50_000,
+        wake_idle: [wakes(wake, start); IDLE.len()],
+        wake_busy: wakes(wake, start / 2),
+        cold,
         timer_late: 55_000,
+        timer_late_ahead: 5_000,
+        ahead: true,
+        slice_exact,
+        interrupts: Interrupts {
+            longer_per_s: [300.0, 200.0, 50.0, 5.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0],
+        },
         ..OsCosts::FREE
     })
 }
 
+/// Wakes that cost so much, and take up to so long.
+fn wakes(cost: u64, start: u64) -> Wake {
+    let at = |cut: f64| std::time::Duration::from_nanos(start).mul_f64(cut);
+    Wake {
+        cost,
+        start: CUTS.map(|cut| crate::lab::driver::nanos(at(cut))),
+    }
+}
+
 /// What it did: CPU time and switches by thread, times of the cores.
 fn outcome(cores: usize, costs: OsCosts, steps: &[Vec<Step>]) -> (Vec<Usage>, u64) {
-    let mut machine = Machine::new(cores, costs);
-    let threads: Vec<_> = steps.iter().map(|_| machine.spawn(0, &[])).collect();
+    let mut machine = Machine::new(cores, costs, 1);
+    // Every third runs ahead.
+    let spawn = |at: usize| machine.spawn(0, &[], at % 3 == 2);
+    let threads: Vec<_> = (0..steps.len()).map(spawn).collect();
     let mut script = Script::new(steps.to_vec());
     machine.run(&mut script, 300 * MS);
     let used = threads.into_iter().map(|thread| machine.usage(thread));
@@ -117,14 +139,14 @@ proptest! {
 
     #[test]
     fn no_core_idles_while_a_thread_waits(steps in scripts(), cores in 1usize..5) {
-        let mut machine = Machine::new(cores, OsCosts::FREE);
+        let mut machine = Machine::new(cores, OsCosts::FREE, 1);
         steps.iter().for_each(|_| {
-            machine.spawn(0, &[]);
+            machine.spawn(0, &[], false);
         });
         let mut script = Script::new(steps);
         for step in 1..600 {
             machine.run(&mut script, step * MS / 2);
-            let waiting: usize = machine.cores.iter().map(|c| c.fair.waiting().count()).sum();
+            let waiting: usize = machine.cores.iter().map(|c| c.len().saturating_sub(1)).sum();
             let idle = (0..cores).any(|core| machine.is_idle(core));
             prop_assert!(!idle || waiting == 0, "at {} ms / 2", step);
         }
@@ -138,8 +160,8 @@ proptest! {
 
 /// CPU milliseconds that each of these hogs got in two seconds.
 fn shares(cores: usize, nices: &[i32], on: &[usize]) -> Vec<u64> {
-    let mut machine = Machine::new(cores, OsCosts::FREE);
-    let threads: Vec<_> = nices.iter().map(|n| machine.spawn(*n, on)).collect();
+    let mut machine = Machine::new(cores, OsCosts::FREE, 1);
+    let threads: Vec<_> = nices.iter().map(|n| machine.spawn(*n, on, false)).collect();
     machine.run(&mut Script::hogs(nices.len()), 2_000 * MS);
     threads.iter().map(|t| machine.usage(*t).cpu / MS).collect()
 }
@@ -170,8 +192,8 @@ fn a_sleeper_takes_a_core_from_a_hog_at_once() {
         vec![Step::Run(10_000 * MS)],
         vec![Step::Sleep(3 * MS), Step::Run(MS / 10)],
     ];
-    let mut machine = Machine::new(1, OsCosts::FREE);
-    let sleeper = [machine.spawn(0, &[]), machine.spawn(0, &[])][1];
+    let mut machine = Machine::new(1, OsCosts::FREE, 1);
+    let sleeper = [machine.spawn(0, &[], false), machine.spawn(0, &[], false)][1];
     machine.run(&mut Script::new(steps), 1_000 * MS);
     let runs = machine.usage(sleeper).cpu / (MS / 10);
     // 322 rounds of 3.1 ms if it never had to wait for a tick.
@@ -181,9 +203,7 @@ fn a_sleeper_takes_a_core_from_a_hog_at_once() {
 #[test]
 fn a_wake_costs_its_waker_and_starts_late() {
     let costs = OsCosts {
-        wake_far: 12_000,
-        start_halted: 40_000,
-        poll: 1_000,
+        wake_idle: [wakes(12_000, 40_000); IDLE.len()],
         ..OsCosts::FREE
     };
     // The first wakes the second, which answers with a CPU burst a moment later.
@@ -196,9 +216,94 @@ fn a_wake_costs_its_waker_and_starts_late() {
         ],
         vec![Step::Wait(100_000 * MS), Step::Run(MS)],
     ];
-    let mut machine = Machine::new(2, costs);
-    let threads = [machine.spawn(0, &[]), machine.spawn(0, &[])];
+    let mut machine = Machine::new(2, costs, 1);
+    let threads = [machine.spawn(0, &[], false), machine.spawn(0, &[], false)];
     machine.run(&mut Script::new(steps), 99 * MS);
     assert_eq!(machine.usage(threads[0]).cpu, 2 * MS + 12_000);
     assert_eq!(machine.usage(threads[1]).cpu, MS);
+}
+
+#[test]
+fn a_thread_that_runs_ahead_waits_for_none_that_does_not() {
+    let steps = vec![
+        vec![Step::Run(10_000 * MS)],
+        vec![Step::Run(10_000 * MS)],
+        vec![Step::Sleep(3 * MS), Step::Run(MS)],
+    ];
+    let costs = OsCosts {
+        ahead: true,
+        ..OsCosts::FREE
+    };
+    let mut machine = Machine::new(1, costs, 1);
+    let hogs = [(); 2].map(|()| machine.spawn(-20, &[], false));
+    let ahead = machine.spawn(19, &[], true);
+    machine.run(&mut Script::new(steps), 1_000 * MS);
+    assert_eq!(
+        machine.usage(ahead).cpu,
+        250 * MS,
+        "one millisecond of four"
+    );
+    let left = hogs.map(|hog| machine.usage(hog).cpu);
+    assert_eq!(left[0] + left[1], 750 * MS);
+    assert!(left[0].abs_diff(left[1]) < 20 * MS, "{left:?}");
+}
+
+#[test]
+fn slices_end_at_once_or_at_a_tick() {
+    let switches = |slice_exact| {
+        let costs = OsCosts {
+            slice_exact,
+            ..OsCosts::FREE
+        };
+        let mut machine = Machine::new(1, costs, 1);
+        let hogs = [(); 2].map(|()| machine.spawn(0, &[], false));
+        machine.run(&mut Script::hogs(2), 1_000 * MS);
+        hogs.map(|hog| machine.usage(hog).switches)
+            .iter()
+            .sum::<u64>()
+    };
+    // A slice is 1.4 ms, a tick 4 ms.
+    assert!((690..=730).contains(&switches(true)), "{}", switches(true));
+    assert!(
+        (245..=255).contains(&switches(false)),
+        "{}",
+        switches(false)
+    );
+}
+
+#[test]
+fn interruptions_take_a_core_and_are_nobodys_cpu_time() {
+    // A hundred a second, of 5 to 10 ms.
+    let mut longer_per_s = [100.0; 11];
+    longer_per_s[10] = 0.0;
+    let costs = OsCosts {
+        interrupts: Interrupts { longer_per_s },
+        ..OsCosts::FREE
+    };
+    let mut machine = Machine::new(1, costs, 1);
+    let hog = machine.spawn(0, &[], false);
+    machine.run(&mut Script::hogs(1), 10_000 * MS);
+    let left = machine.usage(hog).cpu / MS;
+    // Interruptions that come while another lasts make the core lose the sum of both.
+    assert!((1_500..=5_500).contains(&left), "{left} of 10000 ms");
+}
+
+#[test]
+fn a_wake_that_comes_before_the_wait_is_not_lost() {
+    let costs = OsCosts {
+        cold: MS,
+        cold_half: 1,
+        cold_first: 0.0,
+        ..OsCosts::FREE
+    };
+    // The second needs a cold millisecond before it waits again, in which the first wakes it.
+    let steps = vec![
+        vec![Step::Run(MS / 4), Step::Wake(1), Step::Sleep(MS / 4)],
+        vec![Step::Wait(100_000 * MS), Step::Run(MS / 10)],
+    ];
+    let mut machine = Machine::new(2, costs, 1);
+    let threads = [(); 2].map(|()| machine.spawn(0, &[], false));
+    machine.run(&mut Script::new(steps), 1_000 * MS);
+    let ran = machine.usage(threads[1]).cpu;
+    assert!(ran > 300 * MS, "{ran}");
 }

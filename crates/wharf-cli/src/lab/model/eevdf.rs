@@ -156,6 +156,19 @@ impl Fair {
         self.current.is_none_or(|c| c.v >= self.protected)
     }
 
+    /// Nanoseconds until the current thread's protected slice is over.
+    pub(super) fn slice_left(&self) -> Option<u64> {
+        let current = self.current?;
+        let left = u128::try_from(self.protected - current.v).unwrap_or(0);
+        let nanos = (left * u128::from(current.weight)).div_ceil(u128::from(WEIGHT_0));
+        Some(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// The current thread goes back to those that wait: another kind has taken the core.
+    pub(super) fn put_back(&mut self) {
+        self.waiting.extend(self.current.take());
+    }
+
     /// Who should run: the current thread while it is protected and not over its share.
     pub(super) fn best(&self) -> Option<ThreadId> {
         if let Some(current) = &self.current

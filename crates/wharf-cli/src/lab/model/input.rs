@@ -23,10 +23,12 @@ pub(crate) struct Costs {
     pub(crate) frame: u64,
     /// The write at its end.
     pub(crate) flush: u64,
-    /// How much longer a handler computes than it was told.
-    pub(crate) spin_more: u64,
-    /// What a turn costs more on a pool, because another thread saw the session ready.
-    pub(crate) hand_off: u64,
+    /// How much more than it was told a frame takes whose handler computes; below zero where the
+    /// rest of its turn is cheaper than in a turn that does nothing else.
+    pub(crate) spin_more: i64,
+    /// What a turn on a pool costs more, because another thread saw the session ready; below zero
+    /// where the threads meet cheaper than a wake and a switch.
+    pub(crate) hand_off: i64,
     /// The far end: one look at its sockets.
     pub(crate) far_wait: u64,
     /// The far end: reading one socket.
@@ -115,7 +117,9 @@ pub(crate) struct Placement {
 pub(crate) enum FarEnd {
     /// On the same cores, as in real runs on one machine.
     Here,
-    /// On a core of their own beside the N: another machine.
+    /// On one of the cores, as in real runs whose server has the others.
+    Core(usize),
+    /// On cores of their own beside the N: another machine.
     Apart,
 }
 

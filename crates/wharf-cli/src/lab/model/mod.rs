@@ -4,7 +4,7 @@
 //! and who runs next in a port or pool is decided by the library's own scheduler.
 
 mod cores;
-mod costs;
+pub(crate) mod costs;
 mod eevdf;
 mod events;
 mod far;
@@ -14,6 +14,18 @@ mod ports;
 pub(crate) mod run;
 mod workers;
 mod world;
+
+/// Seconds as nanoseconds.
+fn nanos(seconds: f64) -> u64 {
+    let time = std::time::Duration::try_from_secs_f64(seconds.max(0.0));
+    time.map_or(u64::MAX, crate::lab::driver::nanos)
+}
+
+/// Nanoseconds with this mean.
+fn exponential(rng: &mut fastrand::Rng, mean: u64) -> u64 {
+    let share = -(1.0 - rng.f64()).ln();
+    crate::lab::driver::nanos(std::time::Duration::from_nanos(mean).mul_f64(share))
+}
 
 #[cfg(test)]
 mod tests;

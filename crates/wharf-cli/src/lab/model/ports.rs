@@ -25,6 +25,8 @@ pub(super) struct Queue {
     wake_pending: bool,
     /// Threads asleep in the wait; the last to come is the first to be woken, as epoll does.
     sleepers: Vec<ThreadId>,
+    /// Threads that nap before the wait, because those they handed to have enough to do.
+    napping: Vec<ThreadId>,
     /// Turns that run now, by lane, and the most that ever did.
     pub(super) running: Vec<(usize, usize)>,
 }
@@ -43,6 +45,7 @@ impl Queue {
             reports: VecDeque::new(),
             wake_pending: false,
             sleepers: Vec::new(),
+            napping: Vec::new(),
             running: vec![(0, 0); spec.lanes.len()],
         }
     }
@@ -66,6 +69,21 @@ impl Queue {
     pub(super) fn sleep(&mut self, thread: ThreadId) {
         debug_assert!(!self.sleepers.contains(&thread), "asleep twice");
         self.sleepers.push(thread);
+    }
+
+    /// A thread naps before the wait.
+    pub(super) fn nap(&mut self, thread: ThreadId) {
+        self.napping.push(thread);
+    }
+
+    /// It naps no more.
+    pub(super) fn napped(&mut self, thread: ThreadId) {
+        self.napping.retain(|napping| *napping != thread);
+    }
+
+    /// Somebody has nothing left to do: ends the naps.
+    pub(super) fn end_naps(&mut self) -> impl Iterator<Item = ThreadId> {
+        self.napping.drain(..)
     }
 
     /// Takes at most `max` reports. What is left wakes the next sleeper, as epoll does.
@@ -92,5 +110,29 @@ impl Queue {
     pub(super) fn turn_ended(&mut self, lane: usize, now: u64) {
         self.running[lane].0 -= 1;
         self.sched.turn_ended(lane, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf::model::LaneRule;
+
+    use super::*;
+
+    #[test]
+    fn a_nap_ends_by_itself_or_with_all_others() {
+        let spec = QueueSpec {
+            name: "front".into(),
+            pool: false,
+            workers: 3,
+            lanes: vec![LaneRule::default()],
+            nice: 0,
+            cores: Vec::new(),
+        };
+        let mut queue = Queue::new(&spec);
+        (1..=3).for_each(|thread| queue.nap(thread));
+        queue.napped(2);
+        assert_eq!(queue.end_naps().collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(queue.end_naps().count(), 0, "nobody naps any more");
     }
 }

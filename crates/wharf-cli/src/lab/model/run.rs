@@ -47,13 +47,13 @@ pub(crate) fn simulate(scenario: &Scenario) -> Outcome {
     } else {
         0
     };
-    let mut machine = Machine::new(scenario.cores + apart, scenario.costs.os);
-    let threads: Vec<_> = starts
-        .iter()
-        .map(|(nice, on)| machine.spawn(*nice, on))
-        .collect();
-    // The last two are the far end's.
-    let (far, workers) = (threads.len() - 2..threads.len(), 0..threads.len() - 2);
+    let mut machine = Machine::new(scenario.cores + apart, scenario.costs.os, scenario.seed);
+    for (nice, on, ahead) in &starts {
+        machine.spawn(*nice, on, *ahead);
+    }
+    // The two behind the workers are the far end's.
+    let count = world.workers.len();
+    let (workers, far) = (0..count, count..count + 2);
     let (start, end) = (world.window.start, world.window.end);
     machine.run(&mut world, start);
     let used = |machine: &Machine| {

@@ -1,3 +1,4 @@
+use super::costs::Wake;
 use super::input::{Costs, FarEnd, OsCosts, Placement, Scenario};
 use super::layouts::placement;
 use super::run::{Outcome, simulate};
@@ -168,19 +169,24 @@ fn argument(topology: &str, seed: u64) -> Outcome {
     scenario.seed = seed;
     scenario.measure = SECOND / 2;
     scenario.warm_up = SECOND / 10;
+    let wake = Wake {
+        cost: 8_000,
+        start: [
+            10_000, 12_000, 14_000, 15_000, 16_000, 20_000, 30_000, 40_000,
+        ],
+    };
     scenario.costs = Costs {
         os: OsCosts {
             switch: 1_500,
             wake_local: 600,
-            wake_near: 800,
-            wake_far: 12_000,
-            start_polling: 3_000,
-            start_halted: 40_000,
-            start_busy: 20_000,
-            poll: 50_000,
+            wake_idle: [wake; 7],
+            wake_busy: wake,
+            cold: 3_000,
             timer_late: 60_000,
+            timer_late_ahead: 10_000,
+            ahead: true,
             slice: OsCosts::slice_of(5),
-            tick: 4_000_000,
+            ..OsCosts::FREE
         },
         wait: 300,
         report: 60,

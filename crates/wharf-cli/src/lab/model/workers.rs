@@ -14,6 +14,8 @@ use crate::lab::workload::Work;
 const FRAMES_PER_TURN: usize = 64;
 /// Nanoseconds of a turn after which it ends (the library's default).
 const TURN_TIME: u64 = 1_000_000;
+/// Nanoseconds of a nap at most (`port/nap.rs`).
+const NAP: u64 = 50_000;
 /// Bytes that one recv can take.
 const RECV_BYTES: usize = 64 * 1024;
 /// Frames are told to the machine together until they make so many nanoseconds.
@@ -52,6 +54,8 @@ pub(super) struct Worker {
     pub(super) ended: Option<usize>,
     /// Its session, if it wants another.
     pub(super) again: Option<usize>,
+    /// Those it handed over to have enough to do.
+    pub(super) nap: bool,
 }
 
 impl Worker {
@@ -63,6 +67,7 @@ impl Worker {
             turn: Turn::default(),
             ended: None,
             again: None,
+            nap: false,
         }
     }
 }
@@ -79,7 +84,7 @@ impl World {
         loop {
             let stage = std::mem::replace(&mut self.workers[w].stage, Stage::Step);
             let action = match stage {
-                Stage::Step => Some(self.step(w, now, wakes)),
+                Stage::Step => Some(self.step(w, thread, now, wakes)),
                 Stage::Harvest { max, parked } => Some(self.harvest(w, thread, max, parked, wakes)),
                 Stage::Asleep { max } => Some(self.harvest(w, thread, max, true, wakes)),
                 Stage::TakeIn { reports, parked } => self.take_in(w, &reports, parked, now, wakes),
@@ -104,7 +109,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, w: usize, now: u64, wakes: &mut Vec<ThreadId>) -> Action {
+    fn step(&mut self, w: usize, thread: ThreadId, now: u64, wakes: &mut Vec<ThreadId>) -> Action {
         let worker = &mut self.workers[w];
         let at = worker.queue;
         let queue = &mut self.queues[at];
@@ -129,14 +134,22 @@ impl World {
                 self.queues[at].turn_began(lane);
                 worker.turn.lane = lane;
                 worker.turn.session = item;
-                let apart = self.sessions[item].place.port != at;
-                let hand_off = if apart { self.costs.hand_off } else { 0 };
-                (Stage::Begin, hand_off)
+                (Stage::Begin, 0)
             }
             // Nothing in the model is port work.
             Next::Work(_) => (Stage::Step, 0),
             Next::Poll(max) => (Stage::Harvest { max, parked: false }, self.costs.wait),
-            Next::Park(max) => (Stage::Harvest { max, parked: true }, self.costs.wait),
+            Next::Park(max) => {
+                worker.stage = Stage::Harvest { max, parked: true };
+                if std::mem::take(&mut worker.nap) {
+                    self.queues[at].nap(thread);
+                    return Action::Wait(Some(now + NAP));
+                }
+                if let Some(guardian) = self.guardians[at] {
+                    wakes.extend(self.queues[guardian].end_naps());
+                }
+                return Action::Run(cost + self.costs.wait);
+            }
         };
         worker.stage = stage;
         Action::Run(cost + more)
@@ -151,6 +164,7 @@ impl World {
         wakes: &mut Vec<ThreadId>,
     ) -> Action {
         let queue = &mut self.queues[self.workers[w].queue];
+        queue.napped(thread);
         if parked && !queue.has_reports() {
             queue.sleep(thread);
             self.workers[w].stage = Stage::Asleep { max };
@@ -175,7 +189,7 @@ impl World {
         if parked {
             self.queues[at].sched.unpark();
         }
-        let mut posts = 0;
+        let (mut posts, mut handed_to) = (0, Vec::new());
         for report in reports {
             match *report {
                 Report::Wake => self.queues[at].sched.woken(),
@@ -193,26 +207,34 @@ impl World {
                         posts += 1;
                         wakes.extend(queue.report(Report::Wake));
                     }
+                    handed_to.push(place.turns);
                 }
             }
         }
+        // With everything behind other turns, it need not look again at once.
+        let behind = |turns: &usize| *turns != at && self.queues[*turns].sched.is_behind();
+        self.workers[w].nap = !handed_to.is_empty() && handed_to.iter().all(behind);
         (posts > 0).then(|| Action::Run(posts * self.costs.post))
     }
 
     fn begin(&mut self, w: usize, now: u64) -> Action {
-        let turn = &mut self.workers[w].turn;
+        let Worker { turn, stage, .. } = &mut self.workers[w];
         turn.until = now + TURN_TIME;
         turn.left = FRAMES_PER_TURN;
         let session = &mut self.sessions[turn.session];
-        if session.rest.is_empty() {
+        let cost = if session.rest.is_empty() {
             session.readable = false;
-            self.workers[w].stage = Stage::Recv;
-            return Action::Run(self.costs.turn);
-        }
-        // What the last turn left is served before the next recv.
-        turn.frames = std::mem::take(&mut session.rest);
-        self.workers[w].stage = Stage::Frames;
-        Action::Run(self.costs.turn / 2)
+            *stage = Stage::Recv;
+            self.costs.turn
+        } else {
+            // What the last turn left is served before the next recv.
+            turn.frames = std::mem::take(&mut session.rest);
+            *stage = Stage::Frames;
+            self.costs.turn / 2
+        };
+        let apart = session.place.turns != session.place.port;
+        let hand_off = if apart { self.costs.hand_off } else { 0 };
+        Action::Run(cost.saturating_add_signed(hand_off))
     }
 
     fn recv(&mut self, w: usize) {
@@ -239,7 +261,7 @@ impl World {
             sum += self.costs.frame;
             match class.handler.kind {
                 Work::None => {}
-                Work::Spin => sum += frame.time + self.costs.spin_more,
+                Work::Spin => sum += frame.time.saturating_add_signed(self.costs.spin_more),
                 Work::Sleep => {
                     self.workers[w].stage = Stage::Nap(frame.time);
                     return Some(Action::Run(sum));

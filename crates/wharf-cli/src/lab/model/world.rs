@@ -8,7 +8,7 @@ use super::input::{Costs, FarEnd, Place, Scenario};
 use super::ports::{Queue, Report};
 use super::workers::{Frames, Worker};
 use crate::lab::result::{Latencies, latencies};
-use crate::lab::workload::Class;
+use crate::lab::workload::{Class, Load};
 
 /// A frame on its way.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,8 @@ enum Role {
     Worker(usize),
     Far,
     Pacer,
+    /// One of the machine's own, which runs for so long next.
+    Other(Option<u64>),
 }
 
 /// The process, its far end, and what is between them.
@@ -85,6 +87,8 @@ pub(super) struct World {
     pub(super) sessions: Vec<Session>,
     pub(super) queues: Vec<Queue>,
     pub(super) workers: Vec<Worker>,
+    /// Of each pool, the port that hands sessions over to it.
+    pub(super) guardians: Vec<Option<usize>>,
     pub(super) far: Far,
     pub(super) tallies: Vec<Tally>,
     /// Sessions given from a port to a pool.
@@ -92,13 +96,15 @@ pub(super) struct World {
     /// The measured time.
     pub(super) window: std::ops::Range<u64>,
     roles: Vec<Role>,
+    /// What is left to chance beside arrivals and handlers.
+    rng: Rng,
 }
 
 /// Cores of another machine that the far end has to itself: one for its loop, one for its pacer.
 pub(super) const FAR_CORES: usize = 2;
 
-/// A thread to start: its nice value and cores.
-pub(super) type Start = (i32, Vec<usize>);
+/// A thread to start: its nice value, its cores, and whether it runs ahead of the others.
+pub(super) type Start = (i32, Vec<usize>, bool);
 
 impl World {
     /// Everything connected and silent, and the threads in the order of their numbers.
@@ -115,19 +121,37 @@ impl World {
                 } else {
                     &spec.cores
                 };
-                starts.push((spec.nice, on.clone()));
+                starts.push((spec.nice, on.clone(), false));
             }
         }
         let far_thread = roles.len();
+        let anywhere = here.clone();
         let far_on = match scenario.far_end {
             FarEnd::Here => here,
+            FarEnd::Core(core) => vec![core],
             FarEnd::Apart => (0..FAR_CORES).map(|core| scenario.cores + core).collect(),
         };
+        // As the driver does it: a closed loop alone keeps a core busy by itself.
+        let closed = |class: &Class| matches!(class.load, Load::Saturate { .. } | Load::Silent);
+        let paced = !scenario.classes.iter().all(closed);
         for role in [Role::Far, Role::Pacer] {
             roles.push(role);
-            starts.push((0, far_on.clone()));
+            starts.push((0, far_on.clone(), paced));
+        }
+        for _ in 0..scenario.cores {
+            roles.push(Role::Other(None));
+            starts.push((0, anywhere.clone(), false));
+        }
+        let mut guardians = vec![None; placement.queues.len()];
+        for place in placement
+            .places
+            .iter()
+            .filter(|place| place.port != place.turns)
+        {
+            guardians[place.turns] = Some(place.port);
         }
         let world = Self {
+            guardians,
             costs: scenario.costs,
             classes: scenario.classes.clone(),
             sessions: sessions(scenario),
@@ -138,6 +162,7 @@ impl World {
             hand_offs: 0,
             window: scenario.warm_up..scenario.warm_up + scenario.measure,
             roles,
+            rng: Rng::with_seed(scenario.seed),
         };
         (world, starts)
     }
@@ -188,12 +213,28 @@ impl World {
     }
 }
 
+impl World {
+    /// What a thread does that has nothing to do with the process.
+    fn other(&mut self, thread: ThreadId, length: Option<u64>, now: u64) -> Action {
+        if let Some(length) = length {
+            self.roles[thread] = Role::Other(None);
+            return Action::Run(length);
+        }
+        let Some((gap, length)) = self.costs.os.others.draw(&mut self.rng) else {
+            return Action::Sleep(u64::MAX / 2);
+        };
+        self.roles[thread] = Role::Other(Some(length));
+        Action::Sleep(now + gap)
+    }
+}
+
 impl Program for World {
     fn next(&mut self, thread: ThreadId, now: u64, wakes: &mut Vec<ThreadId>) -> Action {
         match self.roles[thread] {
             Role::Worker(w) => self.worker(w, thread, now, wakes),
             Role::Far => self.far(now, wakes),
             Role::Pacer => self.pacer(now, wakes),
+            Role::Other(length) => self.other(thread, length, now),
         }
     }
 }

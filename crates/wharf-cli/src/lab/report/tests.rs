@@ -28,6 +28,7 @@ fn plan(rounds: u32) -> Plan {
         ceiling: false,
         cores: 4,
         out: "nowhere".into(),
+        ground: crate::lab::rounds::Ground::Shared,
     }
 }
 
