@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 pub use crate::port::run_ahead;
-use crate::sched::{LaneSpec, Picked, RunQueue};
+use crate::sched::{Backlog as Behind, LaneSpec, Picked, RunQueue};
 use crate::time::Time;
 
 /// What a lane is allowed.
@@ -46,6 +46,17 @@ pub enum Next {
     Poll(usize),
     /// Parked: wait in the kernel for at most so many reports.
     Park(usize),
+}
+
+/// What waits behind the turns that run, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backlog {
+    /// Some worker may find nothing.
+    None,
+    /// A turn for each worker, but in lower lanes too.
+    Mixed,
+    /// A turn for each worker, all in the highest lane.
+    Highest,
 }
 
 /// The run queue of one port or pool; moments are nanoseconds.
@@ -103,10 +114,14 @@ impl Scheduler {
         self.0.turn_ended(lane, Time::from_nanos(now));
     }
 
-    /// Whether what is queued waits behind turns that run: who only hands over may nap.
+    /// What waits behind the turns that run.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.0.is_behind()
+    pub fn backlog(&self) -> Backlog {
+        match self.0.backlog() {
+            Behind::None => Backlog::None,
+            Behind::Mixed => Backlog::Mixed,
+            Behind::Highest => Backlog::Highest,
+        }
     }
 
     /// Items queued for a turn.

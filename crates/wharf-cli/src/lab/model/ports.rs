@@ -27,6 +27,8 @@ pub(super) struct Queue {
     sleepers: Vec<ThreadId>,
     /// Threads that nap before the wait, because those they handed to have enough to do.
     napping: Vec<ThreadId>,
+    /// Turns of its own have been due.
+    pub(super) own_turns: bool,
     /// Turns that run now, by lane, and the most that ever did.
     pub(super) running: Vec<(usize, usize)>,
 }
@@ -46,6 +48,7 @@ impl Queue {
             wake_pending: false,
             sleepers: Vec::new(),
             napping: Vec::new(),
+            own_turns: false,
             running: vec![(0, 0); spec.lanes.len()],
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use wharf::model::Next;
+use wharf::model::{Backlog, Next};
 
 use super::cores::{Action, ThreadId};
 use super::ports::Report;
@@ -14,8 +14,9 @@ use crate::lab::workload::Work;
 const FRAMES_PER_TURN: usize = 64;
 /// Nanoseconds of a turn after which it ends (the library's default).
 const TURN_TIME: u64 = 1_000_000;
-/// Nanoseconds of a nap at most (`port/nap.rs`).
+/// Nanoseconds of a nap at most (`port/nap.rs`), and while nothing can go before what waits.
 const NAP: u64 = 50_000;
+const NAP_HIGHEST: u64 = 200_000;
 /// Bytes that one recv can take.
 const RECV_BYTES: usize = 64 * 1024;
 /// Frames are told to the machine together until they make so many nanoseconds.
@@ -54,8 +55,8 @@ pub(super) struct Worker {
     pub(super) ended: Option<usize>,
     /// Its session, if it wants another.
     pub(super) again: Option<usize>,
-    /// Those it handed over to have enough to do.
-    pub(super) nap: bool,
+    /// Pools that its last harvest handed sessions to.
+    pub(super) handed_to: Vec<usize>,
 }
 
 impl Worker {
@@ -67,7 +68,7 @@ impl Worker {
             turn: Turn::default(),
             ended: None,
             again: None,
-            nap: false,
+            handed_to: Vec::new(),
         }
     }
 }
@@ -123,6 +124,11 @@ impl World {
             debug_assert!(!woken, "the pushing worker searches");
         }
         let (next, wake) = queue.sched.pick(now);
+        if queue.sched.backlog() == Backlog::None
+            && let Some(guardian) = self.guardians[at]
+        {
+            wakes.extend(self.queues[guardian].end_naps());
+        }
         let mut cost = 0;
         if wake {
             cost += self.costs.post;
@@ -141,18 +147,26 @@ impl World {
             Next::Poll(max) => (Stage::Harvest { max, parked: false }, self.costs.wait),
             Next::Park(max) => {
                 worker.stage = Stage::Harvest { max, parked: true };
-                if std::mem::take(&mut worker.nap) {
+                let handed_to = std::mem::take(&mut worker.handed_to);
+                if let Some(nap) = self.nap(at, &handed_to) {
                     self.queues[at].nap(thread);
-                    return Action::Wait(Some(now + NAP));
-                }
-                if let Some(guardian) = self.guardians[at] {
-                    wakes.extend(self.queues[guardian].end_naps());
+                    return Action::Wait(Some(now + nap));
                 }
                 return Action::Run(cost + self.costs.wait);
             }
         };
         worker.stage = stage;
         Action::Run(cost + more)
+    }
+
+    /// How long a worker naps that has handed sessions to these, if it does.
+    fn nap(&self, at: usize, handed_to: &[usize]) -> Option<u64> {
+        let backlogs = handed_to.iter().map(|to| self.queues[*to].sched.backlog());
+        match backlogs.min()? {
+            Backlog::None => None,
+            Backlog::Highest if !self.queues[at].own_turns => Some(NAP_HIGHEST),
+            Backlog::Mixed | Backlog::Highest => Some(NAP),
+        }
     }
 
     fn harvest(
@@ -211,9 +225,9 @@ impl World {
                 }
             }
         }
-        // With everything behind other turns, it need not look again at once.
-        let behind = |turns: &usize| *turns != at && self.queues[*turns].sched.is_behind();
-        self.workers[w].nap = !handed_to.is_empty() && handed_to.iter().all(behind);
+        self.queues[at].own_turns |= handed_to.contains(&at);
+        handed_to.retain(|turns| *turns != at);
+        self.workers[w].handed_to = handed_to;
         (posts > 0).then(|| Action::Run(posts * self.costs.post))
     }
 
