@@ -115,8 +115,8 @@ impl Bell {
     }
 
     /// Has the timer ring once, so much later, or sooner if a post is to be tried again; replaces
-    /// what it was set to.
-    pub(super) fn ring_after(&self, after: Duration) {
+    /// what it was set to. Returns whether it will.
+    pub(super) fn ring_after(&self, after: Duration) -> bool {
         let _setting = self.timer.lock();
         let after = if self.was_missed() {
             after.min(RETRY)
@@ -126,12 +126,14 @@ impl Bell {
         // Rounded up, so that it is mostly not early.
         let steps = after.as_nanos().div_ceil(100).max(1);
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
-        if let Err(code) = sys::set_timer(self.timer_handle.as_handle(), steps) {
+        let set = sys::set_timer(self.timer_handle.as_handle(), steps);
+        if let Err(code) = set {
             tracing::error!(
                 code,
                 "the port's timer could not be set: deadlines will be late"
             );
         }
+        set.is_ok()
     }
 }
 

@@ -12,8 +12,10 @@
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 
 use super::shared::Shared;
 use super::sys;
@@ -49,6 +51,14 @@ impl Handle {
         let entered = Entered(self);
         // Dropping it leaves again.
         (before & SHUT == 0).then_some(entered)
+    }
+
+    /// Makes the close a reset.
+    pub(super) fn reset_on_close(&self) {
+        if let Some(entered) = self.enter() {
+            // Fails only when the connection is gone.
+            let _ = SockRef::from(&entered).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// Closes the socket as soon as nobody is inside.

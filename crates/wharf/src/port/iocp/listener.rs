@@ -160,9 +160,22 @@ impl OwnedListener {
         let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
         let entered = self.handle.enter().ok_or(io::ErrorKind::NotConnected)?;
         sys::update_accept_context(socket.as_socket(), entered.as_socket()).map_err(failed)?;
-        apply(&socket, options)?;
+        // Refused with one number or another if the peer has reset it meanwhile: no fault of the
+        // listener, unless the system lacks something.
+        let gone = |error: io::Error| {
+            let code = error
+                .raw_os_error()
+                .map_or(status::RESET, i32::cast_unsigned);
+            if status::is_shortage(code) {
+                error
+            } else {
+                io::Error::new(io::ErrorKind::ConnectionAborted, error)
+            }
+        };
+        apply(&socket, options).map_err(gone)?;
         let shared = &self.handle.shared;
-        shared.bell.port.associate(socket.as_socket())?;
+        let associated = shared.bell.port.associate(socket.as_socket());
+        associated.map_err(gone)?;
         Ok((OwnedStream::connected(socket, shared), peer))
     }
 }

@@ -42,9 +42,12 @@ impl Sending {
         self.lingers.is_some()
     }
 
-    /// Takes the socket of a close that has waited long enough.
+    /// Takes the socket of a close that has waited long enough. Bytes that were taken are lost: the
+    /// peer is not to see a good end behind them.
     pub(super) fn end_linger(&mut self) -> Option<Arc<Handle>> {
-        self.lingers.take()
+        let handle = self.lingers.take()?;
+        handle.reset_on_close();
+        Some(handle)
     }
 }
 
@@ -123,16 +126,20 @@ impl OwnedStream {
         }
     }
 
-    /// Has a send that is under way keep the socket open for a while.
+    /// Has a send that is under way keep the socket open for a while; if it can't, the close is a
+    /// reset.
     pub(super) fn linger(&self) {
         let shared = self.shared();
         let mut sending = self.stream.sending.lock();
-        let waits = sending.is_pending && !self.handle.is_shut();
-        if waits && !shared.gone.load(Ordering::SeqCst) {
-            sending.lingers = Some(Arc::clone(&self.handle));
-            drop(sending);
-            shared.watch.lingers(shared, &self.stream);
+        if !sending.is_pending || self.handle.is_shut() {
+            return;
         }
+        if shared.gone.load(Ordering::SeqCst) || self.stream.failure().is_some() {
+            return self.handle.reset_on_close();
+        }
+        sending.lingers = Some(Arc::clone(&self.handle));
+        drop(sending);
+        shared.watch.lingers(shared, &self.stream);
     }
 }
 

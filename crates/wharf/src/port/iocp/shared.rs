@@ -100,8 +100,8 @@ impl Shared {
         if first <= now {
             self.bell.hint();
         } else {
-            times.set = Some(first);
-            self.bell.ring_after(first.since(now));
+            // What could not be set is tried again with the next change.
+            times.set = self.bell.ring_after(first.since(now)).then_some(first);
         }
     }
 

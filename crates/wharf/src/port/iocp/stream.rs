@@ -9,7 +9,6 @@ use std::io;
 use std::os::windows::io::AsSocket;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
@@ -179,10 +178,7 @@ impl OwnedStream {
     /// Makes the close a reset.
     pub(super) fn reset_on_close(&self) {
         self.stream.resets.store(true, Ordering::Release);
-        if let Some(entered) = self.handle.enter() {
-            // Fails only when the connection is gone.
-            let _ = SockRef::from(&entered).set_linger(Some(Duration::ZERO));
-        }
+        self.handle.reset_on_close();
     }
 
     /// The failure, once.

@@ -2,13 +2,15 @@
 //!
 //! After READ was reported nothing is pending on a stream until somebody reads it. A session whose
 //! reading is paused may stay like that, and the contract still owes it what happens meanwhile:
-//! more bytes, the peer's end of stream, a reset. So each such stream is looked at after a tenth
-//! of a second, then less and less often. The same rounds try again what the system refused for
-//! want of memory, and end the patience with closes that wait for a send.
+//! more bytes, the peer's end of stream, a reset. So each such stream is looked at after one or two
+//! tenths of a second, then less and less often. (An end behind unread bytes is seen when they are
+//! read.) The same rounds try again what the system refused for want of memory, and end the
+//! patience with closes that wait for a send.
 //!
 //! A stream is on the list at most once, and one that is read in time leaves it without a system
 //! call: on the way of a frame this costs two flags.
 
+use std::collections::VecDeque;
 use std::os::windows::io::AsSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -31,6 +33,10 @@ const PACE_MAX: u8 = 16;
 /// How long a close waits for the bytes that were taken.
 const LINGER_MAX: Duration = Duration::from_secs(30);
 
+/// Closes that wait at once; with one more, the oldest is reset. Each holds a socket and up to
+/// 64 KiB.
+const LINGERING_MAX: usize = 1024;
+
 /// The receive is to be armed.
 const ARM: u8 = 1;
 /// Whoever found no room is to try again.
@@ -41,7 +47,7 @@ const WRITE: u8 = 2;
 pub(super) struct Watch {
     streams: Mutex<Lists>,
     /// Streams that are closed but for a send, and until when they may be.
-    lingering: Mutex<Vec<(Time, Arc<Stream>)>>,
+    lingering: Mutex<VecDeque<(Time, Arc<Stream>)>>,
 }
 
 /// The receives of the streams to look at.
@@ -108,7 +114,8 @@ impl Watch {
         if watched.listed.load(Ordering::SeqCst) || watched.listed.swap(true, Ordering::SeqCst) {
             return;
         }
-        watched.skip.store(0, Ordering::Relaxed);
+        // Not in the first round: what is read in time has left the list by the second.
+        watched.skip.store(1, Ordering::Relaxed);
         watched.pace.store(1, Ordering::Relaxed);
         watched.seen.store(0, Ordering::Relaxed);
         self.streams.lock().next.push(Arc::clone(recv));
@@ -119,7 +126,16 @@ impl Watch {
     pub(super) fn lingers(&self, shared: &Shared, stream: &Arc<Stream>) {
         let now = clock::now();
         let until = now + LINGER_MAX;
-        self.lingering.lock().push((until, Arc::clone(stream)));
+        let oldest = {
+            let mut lingering = self.lingering.lock();
+            lingering.push_back((until, Arc::clone(stream)));
+            let full = lingering.len() > LINGERING_MAX;
+            full.then(|| lingering.pop_front()).flatten()
+        };
+        if let Some((_, oldest)) = oldest {
+            let handle = oldest.sending.lock().end_linger();
+            drop(handle);
+        }
         shared.watch_by(now + ROUND);
         // The backend may have gone since the caller looked: then no round will come.
         if shared.gone.load(Ordering::SeqCst) {
