@@ -82,6 +82,8 @@ pub(crate) struct Peer {
     pub(crate) end: Option<End>,
     /// Writing failed.
     pub(crate) broken: bool,
+    /// This end has ended its direction.
+    half_closed: bool,
 }
 
 impl Peer {
@@ -92,6 +94,7 @@ impl Peer {
             inbox: Vec::new(),
             end: None,
             broken: false,
+            half_closed: false,
         }
     }
 
@@ -140,7 +143,12 @@ impl Peer {
             Wire::Sim(peer) => simulated::read(peer, &mut self.inbox, max),
         };
         if let Got::End(end) = got {
-            self.end = Some(end);
+            let reset = match &self.wire {
+                Wire::Socket(stream) => !self.half_closed && sockets::was_reset(stream),
+                #[cfg(feature = "sim")]
+                Wire::Sim(_) => false,
+            };
+            self.end = Some(if reset { End::Reset } else { end });
         }
         got != Got::Nothing
     }
@@ -267,6 +275,7 @@ impl Peer {
 
     /// Ends this direction; reading goes on.
     pub(crate) fn half_close(&mut self) {
+        self.half_closed = true;
         match &self.wire {
             // Fails when the connection is gone.
             Wire::Socket(stream) => drop(stream.shutdown(std::net::Shutdown::Write)),

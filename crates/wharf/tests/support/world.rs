@@ -244,7 +244,10 @@ impl World {
     pub(crate) fn open_now(&self) -> Open {
         match &self.0.kind {
             // A thread gives itself its name, and is gone a little after it was joined.
-            Kind::Sockets(_) => sockets::settled(super::open_now),
+            Kind::Sockets(_) => {
+                sockets::warm_up();
+                sockets::settled(super::open_now)
+            }
             #[cfg(feature = "sim")]
             Kind::Sim(sim) => Open {
                 descriptors: sim.descriptors(),
