@@ -158,6 +158,11 @@ fn one_a_core_is_resolved_within_what_the_lanes_and_the_limit_ask() {
     let threads = &Topology::parse(text, "t").unwrap().ports[0].threads;
     let workers = [1, 4, 64].map(|cores| threads.workers_on(cores));
     assert_eq!(workers, [3, 4, 8]);
+    let text = text.replace("workers_limit", "workers = \"cores + 1\"\nworkers_limit");
+    let threads = &Topology::parse(text, "t").unwrap().ports[0].threads;
+    assert_eq!(threads.workers, Workers::CoresAnd(1));
+    let workers = [1, 4, 64].map(|cores| threads.workers_on(cores));
+    assert_eq!(workers, [3, 5, 8]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn workers(plan: &ThreadsPlan, options: &mut CrewOptions) {
     options.workers = Some(workers);
     options.limit = Some(limit);
     options.lanes = plan.lanes.iter().map(lane).collect();
-    if plan.workers == Workers::Cores {
+    if !matches!(plan.workers, Workers::Count(_)) {
         // A cap for a larger machine is no cap on this one.
         for lane in &mut options.lanes {
             lane.workers_max = lane.workers_max.map(|most| most.min(limit));

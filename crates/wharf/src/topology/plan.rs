@@ -63,6 +63,9 @@ pub enum Workers {
     /// One for each core of the machine it runs on: `workers = "cores"`.
     #[default]
     Cores,
+    /// So many more than cores: `workers = "cores + 1"`. A spare worker steps in while one waits
+    /// or computes in a lane with a cap.
+    CoresAnd(usize),
     /// So many.
     Count(usize),
 }
@@ -228,17 +231,17 @@ impl ThreadsPlan {
     /// means fewer than the lanes have kept for them, nor more than `workers_limit`.
     #[must_use]
     pub fn workers_on(&self, cores: usize) -> usize {
-        match self.workers {
-            Workers::Count(workers) => workers,
-            Workers::Cores => {
-                // A lane below those that keep workers must find one too.
-                let others = self.lanes.iter().any(|lane| lane.workers_min == 0);
-                let least = self.kept().saturating_add(usize::from(others)).max(1);
-                cores
-                    .max(least)
-                    .min(self.workers_limit.unwrap_or(usize::MAX))
-            }
-        }
+        let wanted = match self.workers {
+            Workers::Count(workers) => return workers,
+            Workers::Cores => cores,
+            Workers::CoresAnd(more) => cores.saturating_add(more),
+        };
+        // A lane below those that keep workers must find one too.
+        let others = self.lanes.iter().any(|lane| lane.workers_min == 0);
+        let least = self.kept().saturating_add(usize::from(others)).max(1);
+        wanted
+            .max(least)
+            .min(self.workers_limit.unwrap_or(usize::MAX))
     }
 }
 

@@ -69,6 +69,7 @@ fn threads(plan: &ThreadsPlan) -> Lines {
     let mut lines = Lines::default();
     match plan.workers {
         Workers::Cores => lines.set("workers", quoted("cores")),
+        Workers::CoresAnd(more) => lines.set("workers", quoted(&format!("cores + {more}"))),
         Workers::Count(workers) => lines.set("workers", workers),
     }
     lines.set_some("workers_limit", plan.workers_limit);

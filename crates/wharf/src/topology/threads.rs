@@ -169,10 +169,21 @@ fn workers(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Option<Worke
     let at = value.span().start;
     match value.get_ref() {
         DeValue::String(text) if text == "cores" => Some(Workers::Cores),
+        DeValue::String(text) if more_than_cores(text).is_some() => {
+            let more = more_than_cores(text)?;
+            if !(1..=WORKERS_MAX).contains(&more) {
+                let message = format!(
+                    "workers is {text:?}; what is added must be a number from 1 to {WORKERS_MAX}"
+                );
+                fields.fault(faults, at, &message);
+                return None;
+            }
+            usize::try_from(more).ok().map(Workers::CoresAnd)
+        }
         DeValue::String(text) if text.parse::<i64>().is_err() => {
             let mend = match did_you_mean(text, &["cores"]) {
                 meant if meant.ends_with('?') => meant,
-                _ => "; write a number, or \"cores\" for one a core".to_owned(),
+                _ => "; write a number, \"cores\" for one a core, or \"cores + 1\"".to_owned(),
             };
             fields.fault(faults, at, &format!("workers is the text {text:?}{mend}"));
             None
@@ -182,6 +193,12 @@ fn workers(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Option<Worke
             usize::try_from(count).ok().map(Workers::Count)
         }
     }
+}
+
+/// The number in "cores + 1".
+fn more_than_cores(text: &str) -> Option<i64> {
+    let more = text.strip_prefix("cores")?.trim_start().strip_prefix('+')?;
+    more.trim().parse().ok()
 }
 
 fn limit(fields: &Fields<'_, '_>, plan: &ThreadsPlan, at: usize, faults: &mut Faults<'_>) {
@@ -327,7 +344,7 @@ fn caps(of: &str, kind: &str, plan: &ThreadsPlan, lanes: &[Lane], faults: &mut F
     let workers = match plan.workers {
         Workers::Count(workers) => Some(workers),
         // How many that is only the machine knows.
-        Workers::Cores => plan.workers_limit,
+        Workers::Cores | Workers::CoresAnd(_) => plan.workers_limit,
     };
     let limit = plan.workers_limit.or(workers);
     let mut kept = 0;

@@ -46,7 +46,11 @@ fn lane() -> impl Strategy<Value = LanePlan> {
 }
 
 fn threads() -> impl Strategy<Value = ThreadsPlan> {
-    let workers = prop_oneof![Just(Workers::Cores), (4usize..9).prop_map(Workers::Count)];
+    let workers = prop_oneof![
+        Just(Workers::Cores),
+        (1usize..4).prop_map(Workers::CoresAnd),
+        (4usize..9).prop_map(Workers::Count)
+    ];
     (
         workers,
         prop::option::of(9usize..20),
