@@ -25,7 +25,8 @@ use rustix::net::{SendFlags, SocketAddrAny};
 use socket2::SockRef;
 
 use super::contract::{Backend, Bits, Ready, SocketOptions, Token, Wait};
-use super::unix_socket::{self, Kernel};
+use super::socket::apply;
+use super::unix_socket::Kernel;
 use crate::time::Time;
 
 /// The backend.
@@ -210,7 +211,7 @@ fn settle(fd: BorrowedFd<'_>, options: &SocketOptions) -> io::Result<()> {
     rustix::net::sockopt::set_socket_nosigpipe(fd, true)?;
     let socket = SockRef::from(&fd);
     socket.set_nonblocking(true)?;
-    unix_socket::apply(&socket, options)
+    apply(&socket, options)
 }
 
 const NO_TIME: libc::timespec = libc::timespec {

@@ -1,7 +1,13 @@
 //! The one kind of socket that the rest of the core holds: closing it is dropping it.
 
+use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::sync::atomic::AtomicBool;
+
+use socket2::{Domain, Protocol, Type};
+
+use super::contract::SocketOptions;
 
 /// A stream socket or a listener of some backend.
 #[derive(Debug)]
@@ -79,4 +85,28 @@ impl Socket {
             Kind::Iocp(_) => None,
         }
     }
+}
+
+/// A new stream socket of the operating system for addresses of this family: not blocking, and on
+/// Windows overlapped, so that it can serve a port.
+pub(super) fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Sets the options of a stream.
+pub(super) fn apply(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(after) = options.keepalive {
+        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(after))?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.recv_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
 }

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
-use socket2::{Domain, Protocol, Type};
 
 use super::contract::{Backend, ListenOptions, SocketOptions, Sockets, Token};
-use super::socket::{OsSocket, Socket};
+use super::socket::{OsSocket, Socket, apply, stream_socket};
 
 /// A kernel's queue of readiness, and what else differs between the kernels.
 pub(super) trait Kernel: Backend {
@@ -191,26 +190,4 @@ fn is_reset<K: Kernel>(os: &OsSocket) -> bool {
     // First the flag: it is set before our end of stream can end the connection.
     !os.write_shut.load(Ordering::Acquire)
         && os.socket.peer_addr().is_err_and(|error| K::is_gone(&error))
-}
-
-fn stream_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
-    let socket =
-        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-/// Sets the options of a stream.
-pub(super) fn apply(socket: &socket2::Socket, options: &SocketOptions) -> io::Result<()> {
-    socket.set_tcp_nodelay(options.nodelay)?;
-    if let Some(after) = options.keepalive {
-        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(after))?;
-    }
-    if let Some(bytes) = options.send_buffer_bytes {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = options.recv_buffer_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    Ok(())
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::op::{Body, Completion, Op};
 use super::shared::Shared;
-use super::socket::{apply, new_socket};
+use super::socket::new_socket;
 use super::status;
 use super::stream::{self, FAILED, OwnedStream, Stream};
 use super::sys;
 use crate::port::contract::{Bits, Ready, SocketOptions};
+use crate::port::socket::apply;
 
 /// Starts to connect.
 pub(super) fn start(

@@ -16,12 +16,13 @@ use parking_lot::Mutex;
 use super::handle::Handle;
 use super::op::{Completion, Op};
 use super::shared::Shared;
-use super::socket::{apply, new_socket};
+use super::socket::new_socket;
 use super::status;
 use super::stream::OwnedStream;
 use super::sys;
 use super::whom::Whom;
 use crate::port::contract::{Bits, ListenOptions, Ready, SocketOptions, Token};
+use crate::port::socket::apply;
 
 /// The most accepts that are worth having under way: each costs a socket.
 const ACCEPTS_MAX: usize = 1024;
