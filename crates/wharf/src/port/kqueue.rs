@@ -6,7 +6,7 @@
 //!
 //! - An event wakes every worker that sleeps; those that come too late sleep on, inside the kernel.
 //! - An acknowledgement that makes room for writing is a change: it is reported although nobody
-//!   waits for room.
+//!   waits for room. The conformance clause `any_worker` may take that for a second report there.
 //! - A connection that can't be accepted for want of descriptors is dropped, not kept waiting.
 //!
 //! libc instead of rustix, whose kqueue counts times with no whole milliseconds in whole seconds.
