@@ -222,6 +222,7 @@ impl Drive for Worker {
     fn step(&mut self) -> Step {
         current::enter(&self.port, self.index);
         self.fresh = false;
+        let guardian = self.port.guard();
         let mut idle_soon = false;
         let (picked, wake) = {
             let mut queue = self.port.queue.lock();
@@ -240,11 +241,11 @@ impl Drive for Worker {
                 (None, queue.leave() || quitting)
             } else {
                 let (picked, wake) = queue.pick(self.now);
-                idle_soon = queue.backlog() == Backlog::None;
+                idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
                 (Some(picked), wake)
             }
         };
-        if idle_soon && let Some(guardian) = self.port.guard() {
+        if idle_soon && let Some(guardian) = guardian {
             guardian.naps.end();
         }
         if wake {
