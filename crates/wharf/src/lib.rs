@@ -1,5 +1,5 @@
 //! A completion-port network core for game servers: plain synchronous handlers, IOCP-style control
-//! of threads, on Linux (epoll) and, to come, Windows (IOCP).
+//! of threads, on Linux (epoll) and Windows (IOCP).
 
 mod contain;
 mod error;
