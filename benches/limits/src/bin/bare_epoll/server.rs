@@ -1,16 +1,15 @@
 //! The loop: one thread, one edge-triggered epoll, one hot receive buffer, one hot out buffer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use limits::frames::{self, FRAME_BYTES_MAX};
+use limits::options::Service;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::frames::{self, FRAME_BYTES_MAX};
+use rustix::net::{self, RecvFlags, SendFlags, SocketFlags};
 
 /// Bytes of one recv. 64 KiB stays in the L2 cache and takes a whole burst of small frames.
 const RECV_BYTES: usize = 64 * 1024;
@@ -18,8 +17,8 @@ const RECV_BYTES: usize = 64 * 1024;
 /// Events of one wait: as many as the usual 64 connections can have at once.
 const EVENTS_MAX: usize = 64;
 
-/// `listen` backlog: thousands of connections may arrive at once when a load test starts.
-const BACKLOG: i32 = 4096;
+/// Bytes that a member of the room may be behind before it is closed.
+const UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 // Slots number the connections from 0; these two stand for the other sources.
 const LISTENER: u64 = u64::MAX;
@@ -39,6 +38,16 @@ enum After {
     Close,
 }
 
+/// What a recv brought.
+enum Received {
+    /// Whole frames may be in the out buffer; `more` if there may be more to read.
+    Bytes {
+        more: bool,
+    },
+    Nothing,
+    End,
+}
+
 /// The hot buffers, shared by all connections.
 struct Buffers {
     recv: Box<[u8]>,
@@ -46,9 +55,9 @@ struct Buffers {
 }
 
 pub struct Server {
+    service: Service,
     epoll: OwnedFd,
-    listener: OwnedFd,
-    address: SocketAddr,
+    listener: TcpListener,
     /// Becomes readable when SIGTERM or SIGINT arrives; kept open by being owned here.
     _signal: UnixStream,
     connections: Vec<Option<Connection>>,
@@ -57,37 +66,20 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn bind(listen: SocketAddr) -> io::Result<Self> {
-        raise_descriptor_limit()?;
-        let listener = net::socket_with(
-            family(listen),
-            SocketType::STREAM,
-            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
-            None,
-        )?;
-        net::sockopt::set_socket_reuseaddr(&listener, true)?;
-        net::bind(&listener, &listen)?;
-        net::listen(&listener, BACKLOG)?;
-        let address = net::getsockname(&listener)?.try_into()?;
-
+    pub fn new(listener: TcpListener, service: Service) -> io::Result<Self> {
         let (signal, signal_writer) = UnixStream::pair()?;
         for number in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
             signal_hook::low_level::pipe::register(number, signal_writer.try_clone()?)?;
         }
-
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let readable_edge = EventFlags::IN | EventFlags::ET;
-        epoll::add(
-            &epoll,
-            &listener,
-            EventData::new_u64(LISTENER),
-            readable_edge,
-        )?;
+        let listening = EventData::new_u64(LISTENER);
+        epoll::add(&epoll, &listener, listening, readable_edge)?;
         epoll::add(&epoll, &signal, EventData::new_u64(SIGNAL), EventFlags::IN)?;
         Ok(Self {
+            service,
             epoll,
             listener,
-            address,
             _signal: signal,
             connections: Vec::new(),
             free_slots: Vec::new(),
@@ -96,10 +88,6 @@ impl Server {
                 out: Vec::with_capacity(FRAME_BYTES_MAX + RECV_BYTES),
             },
         })
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     pub fn run_until_signal(&mut self) -> io::Result<()> {
@@ -118,7 +106,11 @@ impl Server {
                 match event.data.u64() {
                     LISTENER => self.accept_all()?,
                     SIGNAL => return Ok(()),
-                    slot => self.serve(slot, event.flags),
+                    slot => {
+                        if let Ok(slot) = usize::try_from(slot) {
+                            self.serve(slot, event.flags);
+                        }
+                    }
                 }
             }
         }
@@ -133,7 +125,6 @@ impl Server {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(error) => return Err(error.into()),
             };
-            net::sockopt::set_tcp_nodelay(&socket, true)?;
             let slot = self.free_slots.pop().unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
@@ -155,61 +146,101 @@ impl Server {
         }
     }
 
-    fn serve(&mut self, slot: u64, flags: EventFlags) {
-        let Some(place) = usize::try_from(slot)
-            .ok()
-            .and_then(|s| self.connections.get_mut(s))
-        else {
-            return;
-        };
-        let Some(connection) = place else { return };
-        if connection.turn(flags, &mut self.buffers) == After::Close {
-            // Dropping the socket closes it and takes it out of the epoll: nothing else holds it.
-            *place = None;
-            self.free_slots.extend(usize::try_from(slot));
+    /// One recv, its frames answered, one send; again only while the recv filled the buffer or
+    /// the peer has hung up, because no further edge would come.
+    fn serve(&mut self, slot: usize, flags: EventFlags) {
+        let ending = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        loop {
+            let Some(Some(connection)) = self.connections.get_mut(slot) else {
+                return;
+            };
+            let after = match connection.receive(&mut self.buffers, ending) {
+                Received::Nothing => return,
+                Received::End => After::Close,
+                Received::Bytes { more } => {
+                    let after = match self.service {
+                        _ if self.buffers.out.is_empty() => After::Keep,
+                        Service::Echo => connection.send(&self.buffers.out),
+                        Service::Broadcast => self.send_to_all(),
+                    };
+                    if after == After::Keep && !more {
+                        return;
+                    }
+                    after
+                }
+            };
+            if after == After::Close {
+                return self.close(slot);
+            }
         }
+    }
+
+    fn close(&mut self, slot: usize) {
+        // Dropping the socket closes it and takes it out of the epoll: nothing else holds it.
+        if let Some(place) = self.connections.get_mut(slot)
+            && place.take().is_some()
+        {
+            self.free_slots.push(slot);
+        }
+    }
+
+    /// The room: a send to every connection, one after the other. The sender may be among those
+    /// that are closed.
+    fn send_to_all(&mut self) -> After {
+        for slot in 0..self.connections.len() {
+            let Some(Some(member)) = self.connections.get_mut(slot) else {
+                continue;
+            };
+            let after = if member.unsent.is_empty() {
+                member.send(&self.buffers.out)
+            } else if member.unsent.len() > UNSENT_BYTES_MAX {
+                After::Close
+            } else {
+                member.unsent.extend_from_slice(&self.buffers.out);
+                After::Keep
+            };
+            if after == After::Close {
+                self.close(slot);
+            }
+        }
+        After::Keep
     }
 }
 
 impl Connection {
-    /// One recv, its frames answered, one send; again only while the recv filled the buffer or
-    /// the peer has hung up, because no further edge would come.
-    fn turn(&mut self, flags: EventFlags, buffers: &mut Buffers) -> After {
-        let ending = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
-        loop {
-            if !self.unsent.is_empty() {
-                match self.send_rest() {
-                    // A peer that does not read is not read either: TCP pushes back.
-                    After::Keep if !self.unsent.is_empty() => return After::Keep,
-                    After::Keep => {}
-                    After::Close => return After::Close,
-                }
+    /// What was left over, then one recv, cut into whole frames in the out buffer.
+    fn receive(&mut self, buffers: &mut Buffers, ending: bool) -> Received {
+        buffers.out.clear();
+        if !self.unsent.is_empty() {
+            match self.send_rest() {
+                // A peer that does not read is not read either: TCP pushes back.
+                After::Keep if !self.unsent.is_empty() => return Received::Nothing,
+                After::Keep => {}
+                After::Close => return Received::End,
             }
-            let kept = self.partial.len();
-            buffers.recv[..kept].copy_from_slice(&self.partial);
-            let space = &mut buffers.recv[kept..kept + RECV_BYTES];
-            let received = match net::recv(&self.socket, space, RecvFlags::empty()) {
-                Ok((0, _)) => return After::Close,
-                Ok((received, _)) => received,
-                Err(Errno::AGAIN) => return After::Keep,
-                Err(Errno::INTR) => continue,
-                Err(_) => return After::Close,
-            };
-            let bytes = &buffers.recv[..kept + received];
-            buffers.out.clear();
-            let Ok(whole) = frames::echo(bytes, &mut buffers.out) else {
-                return After::Close;
-            };
-            if kept > 0 || whole < bytes.len() {
-                self.partial.clear();
-                self.partial.extend_from_slice(&bytes[whole..]);
+        }
+        let kept = self.partial.len();
+        buffers.recv[..kept].copy_from_slice(&self.partial);
+        let space = &mut buffers.recv[kept..kept + RECV_BYTES];
+        let received = loop {
+            match net::recv(&self.socket, &mut *space, RecvFlags::empty()) {
+                Ok((0, _)) => return Received::End,
+                Ok((received, _)) => break received,
+                Err(Errno::AGAIN) => return Received::Nothing,
+                Err(Errno::INTR) => {}
+                Err(_) => return Received::End,
             }
-            if !buffers.out.is_empty() && self.send(&buffers.out) == After::Close {
-                return After::Close;
-            }
-            if received < RECV_BYTES && !ending {
-                return After::Keep;
-            }
+        };
+        let bytes = &buffers.recv[..kept + received];
+        let Ok(whole) = frames::echo(bytes, &mut buffers.out) else {
+            return Received::End;
+        };
+        if kept > 0 || whole < bytes.len() {
+            self.partial.clear();
+            self.partial.extend_from_slice(&bytes[whole..]);
+        }
+        Received::Bytes {
+            more: received == RECV_BYTES || ending,
         }
     }
 
@@ -233,23 +264,4 @@ impl Connection {
         }
         After::Keep
     }
-}
-
-fn family(address: SocketAddr) -> AddressFamily {
-    match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    }
-}
-
-/// Ten thousand idle connections need more descriptors than the usual soft limit of 1024.
-fn raise_descriptor_limit() -> io::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    Ok(setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )?)
 }
