@@ -10,7 +10,7 @@ use parking_lot::MutexGuard;
 
 use crate::error::CloseReason;
 use crate::handler::Handler;
-use crate::port::{GATHER_MAX, current};
+use crate::port::{GATHER_MAX, Outgoing, current, work_all};
 use crate::session::core::{FlushState, SessionCore, add};
 use crate::session::queue::{CloseHow, Entry};
 use crate::session::word::{self, FlushEnd};
@@ -59,9 +59,7 @@ impl<H: Handler> SessionCore<H> {
         let now = self.net.port.now();
         self.flush_turn(now);
         self.flush_held(now);
-        for item in current::take_dirty() {
-            item.work(now);
-        }
+        work_all(current::take_dirty().into_iter(), now);
     }
 
     /// Writes bytes that are in no queue yet; what the socket does not take becomes the session's.
@@ -210,19 +208,68 @@ impl<H: Handler> SessionCore<H> {
                 return Wrote::Enough;
             }
             *writes -= 1;
-            match send_entries(&*self.net.sockets, &socket, flush) {
-                Ok(n) => self.wrote(flush, n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stall(false);
-                    return Wrote::Blocked;
-                }
-                Err(error) => {
-                    self.drop_all(flush);
-                    self.close(CloseHow::Abort, CloseReason::of_io(&error));
-                    return Wrote::All;
-                }
+            let wrote = flush.send(&*self.net.sockets, &socket);
+            if let Some(ended) = self.attempted(flush, wrote) {
+                return ended;
             }
         }
+    }
+
+    /// Notes how an attempt to write went; how the flush ended, if it has.
+    fn attempted(
+        self: &Arc<Self>,
+        flush: &mut FlushState,
+        wrote: io::Result<usize>,
+    ) -> Option<Wrote> {
+        match wrote {
+            Ok(n) => {
+                self.wrote(flush, n);
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.stall(false);
+                Some(Wrote::Blocked)
+            }
+            Err(error) => {
+                self.drop_all(flush);
+                self.close(CloseHow::Abort, CloseReason::of_io(&error));
+                Some(Wrote::All)
+            }
+        }
+    }
+
+    /// The first half of a flush that is one of many: takes the flush right and what there is to
+    /// write, up to [`Self::end_write`]. If it needs no write, it has been flushed.
+    pub(super) fn begin_write(self: Arc<Self>, now: Time) -> Option<Outgoing> {
+        if !self.word.begin_flush() {
+            return None;
+        }
+        let mut flush = self.flush.lock();
+        let some = !flush.entries.is_empty() || self.refill(&mut flush);
+        if !some || flush.socket.is_none() || self.word.has(word::ABORTED) {
+            let wrote = self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH });
+            self.end_flush(flush, wrote, now);
+            return None;
+        }
+        // Its lock is free meanwhile, its place empty: who tries it must not find the socket.
+        let held = std::mem::take(&mut *flush);
+        drop(flush);
+        Some(Outgoing { owner: self, held })
+    }
+
+    /// The second half: the write has ended like this.
+    pub(super) fn end_write(
+        self: &Arc<Self>,
+        held: FlushState,
+        wrote: io::Result<usize>,
+        now: Time,
+    ) {
+        let mut flush = self.flush.lock();
+        *flush = held;
+        let ended = self.attempted(&mut flush, wrote);
+        let wrote =
+            ended.unwrap_or_else(|| self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH - 1 }));
+        self.end_flush(flush, wrote, now);
     }
 
     /// Takes the next entries from the queue; false, and nothing is pending any more, if none.
@@ -325,27 +372,4 @@ impl<H: Handler> SessionCore<H> {
                 .fetch_add(frames, Ordering::Relaxed);
         }
     }
-}
-
-/// One gathered write of what the flush holds.
-fn send_entries(
-    sockets: &dyn crate::port::Sockets,
-    socket: &crate::port::Socket,
-    flush: &FlushState,
-) -> io::Result<usize> {
-    let mut entries = flush.entries.iter();
-    let first = entries
-        .next()
-        .map_or(&[][..], |entry| &entry.bytes[flush.skip..]);
-    if flush.entries.len() == 1 {
-        return sockets.send(socket, &[IoSlice::new(first)]);
-    }
-    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
-    slices[0] = IoSlice::new(first);
-    let mut count = 1;
-    for (slice, entry) in slices[1..].iter_mut().zip(entries) {
-        *slice = IoSlice::new(&entry.bytes);
-        count += 1;
-    }
-    sockets.send(socket, &slices[..count])
 }

@@ -1,6 +1,7 @@
 //! A turn: one worker serves one session once. What is due is in the word; this file gives the
 //! order in which it is served.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,9 +10,9 @@ use parking_lot::MutexGuard;
 use crate::contain::contained;
 use crate::error::CloseReason;
 use crate::handler::Handler;
-use crate::port::{Bits, PortCore, Served, TurnCx, current};
+use crate::port::{Bits, Outgoing, PortCore, Served, Sockets, TurnCx, current};
 use crate::session::Session;
-use crate::session::core::{Phase, SessionCore, TurnState};
+use crate::session::core::{FlushState, Phase, SessionCore, TurnState};
 use crate::session::deadlines::Due;
 use crate::session::queue::CloseHow;
 use crate::session::word;
@@ -59,10 +60,21 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn work(self: Arc<Self>, now: Time) {
-        // First the marks: what is queued after this look marks the session again.
-        self.word.take(word::DIRTY);
-        self.gathered_by.swap(0, Ordering::AcqRel);
+        self.leave_lists();
         self.flush_queue(now);
+    }
+
+    fn begin_write(self: Arc<Self>, now: Time) -> Option<Outgoing> {
+        self.leave_lists();
+        Self::begin_write(self, now)
+    }
+
+    fn end_write(self: Arc<Self>, held: FlushState, wrote: io::Result<usize>, now: Time) {
+        Self::end_write(&self, held, wrote, now);
+    }
+
+    fn sockets(&self) -> Option<&Arc<dyn Sockets>> {
+        Some(&self.net.sockets)
     }
 
     fn timer(self: Arc<Self>, now: Time) {
@@ -144,6 +156,12 @@ impl<H: Handler> Served for SessionCore<H> {
 }
 
 impl<H: Handler> SessionCore<H> {
+    /// It is flushed now. First the marks: what is queued after this look marks it again.
+    fn leave_lists(&self) {
+        self.word.take(word::DIRTY);
+        self.gathered_by.swap(0, Ordering::AcqRel);
+    }
+
     fn serve(self: &Arc<Self>, session: &Session<H>, mut had: u32, cx: &mut TurnCx<'_>) {
         let mut turn = self.turn.lock();
         if turn.phase == Phase::Connecting && !self.connect_ended(&mut turn, had, cx) {

@@ -46,7 +46,7 @@ impl Port {
                 let gathered = port::current::end_batch();
                 if gathered.len() > 0 {
                     let now = self.0.shared.core.now();
-                    gathered.for_each(|item| item.work(now));
+                    port::work_all(gathered, now);
                 }
             }
         }

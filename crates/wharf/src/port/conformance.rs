@@ -14,7 +14,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contract::{Bits, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
+use super::contract::{Bits, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait, Write};
+use super::core::PortCore;
+use super::current;
+use super::parking::Parking;
 use super::sim::{Faults, Sim};
 use super::socket::Socket;
 
@@ -264,6 +267,18 @@ impl Rig {
         self.port.send(socket, &[IoSlice::new(bytes)])
     }
 
+    /// Makes the writes as a worker does: other threads may have less.
+    fn send_batch(&self, writes: &mut [Write<'_>]) {
+        let worker = Arc::new(PortCore::pool(
+            "worker".to_owned(),
+            Arc::new(Parking::default()),
+            Vec::new(),
+        ));
+        current::enter(&worker, 0);
+        self.port.send_batch(writes);
+        current::leave();
+    }
+
     /// Sends all of it, waiting for room by the socket's own reports.
     fn send_all(&self, socket: &Socket, token: Token, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -325,7 +340,7 @@ macro_rules! conformance {
                 a_reset both_ends listeners tokens;
             streams: volume_both_ways gathered_buffers nothing_is_no_end half_close_both_ways
                 a_reset_is_no_end sends_to_the_gone_fail close_delivers reset_on_close
-                disconnect_from_another_thread;
+                disconnect_from_another_thread a_batch_is_so_many_sends;
             waiting: any_worker harvests_are_limited wakes_coalesce a_wake_ends_a_sleep
                 timer_not_early timer_replaced timer_cleared;
             connections: success addresses_ipv4 addresses_ipv6 refused pending taken_address
@@ -337,7 +352,9 @@ macro_rules! conformance {
             $($(
                 #[test]
                 fn $clause() {
-                    super::$part::$clause(&$rig);
+                    if let Some(rig) = $rig.into() {
+                        super::$part::$clause(&rig);
+                    }
                 }
             )*)*
         }

@@ -27,6 +27,8 @@
 //!    Wakes coalesce; each wake after a harvested one is seen again.
 //! 8. **Timer.** One per backend; after [`Backend::set_timer`], some `wait` returns with
 //!    [`Token::TIMER`] once `now` has reached the moment, not before. Setting it again replaces it.
+//! 9. **Batch.** [`Sockets::send_batch`] is so many sends, perhaps in fewer system calls: each ends
+//!    as clause 5 says, and the kernel has let go of all buffers when the call returns.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -206,6 +208,16 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn entropy(&self) -> u64;
 }
 
+/// One write of a batch.
+pub(crate) struct Write<'a> {
+    /// Where to.
+    pub(crate) socket: &'a Socket,
+    /// What: at most [`GATHER_MAX`] buffers.
+    pub(crate) from: &'a [IoSlice<'a>],
+    /// How it ended, once it was made.
+    pub(crate) wrote: io::Result<usize>,
+}
+
 /// A backend that reports sockets, and the calls on them.
 pub(crate) trait Sockets: Backend {
     /// A socket bound to `addr` and listening, not registered yet.
@@ -256,6 +268,14 @@ pub(crate) trait Sockets: Backend {
     /// `WouldBlock`, or how the stream failed.
     fn send(&self, socket: &Socket, from: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Makes all of these writes, each to another socket, and notes how each ended (clause 9). At
+    /// most [`BATCH_MAX`] of them.
+    fn send_batch(&self, writes: &mut [Write<'_>]) {
+        for write in writes {
+            write.wrote = self.send(write.socket, write.from);
+        }
+    }
+
     /// Ends our direction of the stream; the peer reads to the end of it.
     fn shutdown_write(&self, socket: &Socket);
 
@@ -279,6 +299,9 @@ pub(crate) trait Sockets: Backend {
 /// The most buffers one [`Sockets::send`] takes. 64 is far past the point where another buffer
 /// still lowers the cost of a call, and every system takes it (Linux and Wine 1024, Windows more).
 pub(crate) const GATHER_MAX: usize = 64;
+
+/// The most writes one [`Sockets::send_batch`] takes.
+pub(crate) const BATCH_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 #[cfg(feature = "model")]
 mod ahead;
 mod backends;
+mod batch;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -41,6 +42,7 @@ pub(crate) use self::core::{PortCore, WorkerSlot};
 pub use ahead::run_ahead;
 pub use backends::{BackendReport, backends};
 pub(crate) use backends::{PortOptions, open as open_backend};
+pub(crate) use batch::{Outgoing, work_all};
 pub(crate) use contract::{Backend, Bits, GATHER_MAX, Sockets, Token};
 pub use contract::{ListenOptions, SocketOptions};
 #[cfg(feature = "sim")]

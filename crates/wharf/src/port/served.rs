@@ -1,10 +1,13 @@
 //! What a port serves, as the port sees it: sessions, listeners, links. `flow/` implements it.
 
+use std::io;
 use std::sync::Arc;
 
-use super::contract::Bits;
+use super::batch::Outgoing;
+use super::contract::{Bits, Sockets};
 use super::core::PortCore;
 use super::worker::TurnCx;
+use crate::session::core::FlushState;
 use crate::time::Time;
 
 /// In place of a network's index: a strand.
@@ -34,6 +37,24 @@ pub(crate) trait Served: Send + Sync + 'static {
     /// Port work: no user code, never blocks, a small budget (R6).
     fn work(self: Arc<Self>, now: Time) {
         let _ = now;
+    }
+
+    /// Port work of many at once, its first half: what it wants written, or `None` if it needs no
+    /// write or has done all of its work. Until [`Self::end_write`] it holds its flush right.
+    fn begin_write(self: Arc<Self>, now: Time) -> Option<Outgoing> {
+        self.work(now);
+        None
+    }
+
+    /// The second half: how the write that it wanted ended.
+    fn end_write(self: Arc<Self>, held: FlushState, wrote: io::Result<usize>, now: Time) {
+        let _ = (held, wrote, now);
+        debug_assert!(false, "it wanted none");
+    }
+
+    /// The calls on its socket; `None` if it has none.
+    fn sockets(&self) -> Option<&Arc<dyn Sockets>> {
+        None
     }
 
     /// Its deadline has passed, or an earlier one that no longer holds: acts or arms again.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::batch::work_all;
 use super::contract::{Ready, Token, Wait};
 use super::core::{PortCore, WorkerSlot};
 use super::current;
@@ -194,23 +195,23 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
     let mut taken = std::mem::take(&mut *dirty);
     drop(dirty);
     let alone = port.slots().len() <= 2;
-    for (index, item) in taken.drain(..).enumerate() {
+    let mine = |(index, item): (usize, Arc<dyn Served>)| {
         let home = item
             .home()
             .filter(|home| !std::ptr::eq(&raw const ***home, port));
         let preferred = home.is_some_and(|home| home.nice < port.nice);
         let long = index >= FLUSHED_INLINE && (home.is_some() || !alone);
         if !preferred && !long {
-            item.work(now);
+            Some(item)
         } else if let Some(home) = home.map(Arc::clone) {
             // All of its workers may be in handlers that take long (R5).
-            if let Some(item) = home.offer_work(item) {
-                item.work(now);
-            }
+            home.offer_work(item)
         } else {
             port.push_work(item);
+            None
         }
-    }
+    };
+    work_all(taken.drain(..).enumerate().filter_map(mine), now);
     // The list keeps its room, unless it was a rare giant.
     let mut dirty = slot.dirty.lock();
     if dirty.is_empty() && dirty.capacity() < taken.capacity() && taken.capacity() <= 4096 {

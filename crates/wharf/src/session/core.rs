@@ -1,6 +1,7 @@
 //! What a session is made of. `flow/` moves it along; `session/mod.rs` is its handle.
 
 use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +15,7 @@ use super::{Job, SessionId};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::handler::Handler;
 use crate::network::{Link, NetworkCore};
-use crate::port::{Served, Socket, Token};
+use crate::port::{GATHER_MAX, Served, Socket, Sockets, Token};
 use crate::time::Time;
 
 /// A session. The word says who may lock what: the holder of the turn right `turn`, the holder of
@@ -106,6 +107,37 @@ pub(crate) struct FlushState {
     pub(crate) entries: VecDeque<Entry>,
     /// Bytes of the first entry that are written.
     pub(crate) skip: usize,
+}
+
+impl FlushState {
+    /// What is to be written, in order.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
+        let whole = self.entries.iter().map(|entry| &entry.bytes[..]);
+        whole.enumerate().map(|(index, bytes)| {
+            let written = if index == 0 { self.skip } else { 0 };
+            IoSlice::new(&bytes[written..])
+        })
+    }
+
+    /// One gathered write of it.
+    ///
+    /// # Errors
+    /// As of [`Sockets::send`].
+    pub(crate) fn send(&self, sockets: &dyn Sockets, socket: &Socket) -> io::Result<usize> {
+        let mut entries = self.slices();
+        let first = entries.next().unwrap_or(IoSlice::new(&[]));
+        if self.entries.len() <= 1 {
+            return sockets.send(socket, &[first]);
+        }
+        let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+        slices[0] = first;
+        let mut count = 1;
+        for (slice, entry) in slices[1..].iter_mut().zip(entries) {
+            *slice = entry;
+            count += 1;
+        }
+        sockets.send(socket, &slices[..count])
+    }
 }
 
 /// Adds to a counter whose only writer is the holder of a right.

@@ -186,3 +186,68 @@ pub(super) fn disconnect_from_another_thread(rig: &Rig) {
     rig.port.disconnect(&client);
     drop(client);
 }
+
+/// Each write of a batch ends as a send would have ended it: whole, short, refused or broken.
+pub(super) fn a_batch_is_so_many_sends(rig: &Rig) {
+    const OPEN: usize = 20;
+    let pairs: Vec<_> = (0..OPEN).map(|_| rig.unregistered()).collect();
+    let (full, gone, ended) = (rig.unregistered(), rig.unregistered(), rig.unregistered());
+    let bytes = pattern(500);
+    let much = pattern(1 << 20);
+    while rig.send(&full.server, &much).is_ok() {}
+    rig.port.shutdown_write(&ended.server);
+    rig.port.disconnect(&gone.server);
+    // One buffer, or several, some of them empty.
+    let cut = |parts: usize| {
+        let mut slices: Vec<_> = bytes
+            .chunks(bytes.len() / parts)
+            .map(IoSlice::new)
+            .collect();
+        slices.insert(parts / 2, IoSlice::new(&[]));
+        slices
+    };
+    let gathered: Vec<_> = (0..OPEN)
+        .map(|nth| match nth % 5 {
+            0 => vec![IoSlice::new(&bytes[..])],
+            parts => cut(parts),
+        })
+        .collect();
+    let plain = [IoSlice::new(&bytes[..])];
+    let others = [&full.server, &gone.server, &ended.server];
+    let targets = pairs.iter().zip(&gathered);
+    let targets = targets.map(|(pair, from)| (&pair.server, &from[..]));
+    let targets = targets.chain(others.map(|socket| (socket, &plain[..])));
+    let mut writes: Vec<_> = targets
+        .map(|(socket, from)| Write {
+            socket,
+            from,
+            wrote: Ok(0),
+        })
+        .collect();
+    rig.send_batch(&mut writes);
+    let failed = |nth: usize| writes[nth].wrote.as_ref().unwrap_err().kind();
+    assert_eq!(failed(OPEN), ErrorKind::WouldBlock);
+    let broken = [
+        ErrorKind::BrokenPipe,
+        ErrorKind::ConnectionReset,
+        ErrorKind::NotConnected,
+    ];
+    assert!(broken.contains(&failed(OPEN + 1)), "{}", failed(OPEN + 1));
+    assert_eq!(failed(OPEN + 2), ErrorKind::BrokenPipe);
+    for (nth, (pair, write)) in pairs.iter().zip(&writes).enumerate() {
+        // Of what is faulty, some take less than they were given, or nothing.
+        let sent = match &write.wrote {
+            Ok(sent) => *sent,
+            Err(error) if rig.world.is_faulty() => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                0
+            }
+            Err(error) => panic!("write {nth}: {error}"),
+        };
+        assert!(sent == bytes.len() || rig.world.is_faulty(), "write {nth}");
+        let token = Token::new(40, u32::try_from(nth).unwrap());
+        rig.port.register(token, &pair.client).unwrap();
+        let got = rig.recv_exactly(&pair.client, token, sent);
+        assert!(got == bytes[..sent], "write {nth}");
+    }
+}
