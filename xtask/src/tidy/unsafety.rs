@@ -17,6 +17,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/wharf/src/port/signals/windows.rs",
     "crates/wharf/src/port/system/windows.rs",
     "crates/wharf/src/port/threads/windows.rs",
+    "crates/wharf/src/port/uring/ring.rs",
 ];
 
 pub(super) fn check(repo: &Repo, found: &mut Vec<Finding>) {

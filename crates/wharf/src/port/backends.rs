@@ -31,7 +31,7 @@ pub fn backends() -> Vec<BackendReport> {
             about: known.about,
             problem: (known.open)(&PortOptions::default())
                 .err()
-                .map(|error| explain(&error)),
+                .map(|error| explain(known.name, &error)),
             is_default: false,
         })
         .collect();
@@ -55,11 +55,18 @@ struct Known {
 }
 
 #[cfg(target_os = "linux")]
-const KNOWN: &[Known] = &[Known {
-    name: "epoll",
-    about: "Linux: one edge-triggered epoll instance shared by all workers of a port",
-    open: |_| Ok(Arc::new(super::epoll::Epoll::open()?)),
-}];
+const KNOWN: &[Known] = &[
+    Known {
+        name: "epoll",
+        about: "Linux: one edge-triggered epoll instance shared by all workers of a port",
+        open: |_| Ok(Arc::new(super::epoll::Epoll::open()?)),
+    },
+    Known {
+        name: "uring",
+        about: "Linux: the same epoll, and a private io_uring a worker that carries batches of sends",
+        open: |_| Ok(Arc::new(super::uring::Uring::open()?)),
+    },
+];
 
 #[cfg(target_os = "macos")]
 const KNOWN: &[Known] = &[Known {
@@ -128,16 +135,32 @@ fn unknown(name: &str, source: &str) -> Error {
 fn broken(name: &str, error: &io::Error) -> Error {
     Error::new(
         ErrorKind::Backend,
-        format!("backend \"{name}\" does not work here: {}", explain(error)),
+        format!(
+            "backend \"{name}\" does not work here: {}",
+            explain(name, error)
+        ),
     )
 }
 
-fn explain(error: &io::Error) -> String {
+fn explain(name: &str, error: &io::Error) -> String {
     if is_out_of_files(error) {
-        format!("{error}; {}", more_open_files())
-    } else {
-        error.to_string()
+        return format!("{error}; {}", more_open_files());
     }
+    match advice(name, error) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
+/// What to do about it, if that is known.
+#[cfg(target_os = "linux")]
+fn advice(name: &str, error: &io::Error) -> Option<String> {
+    (name == "uring").then(|| super::uring::advice(error))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advice(_name: &str, _error: &io::Error) -> Option<String> {
+    None
 }
 
 #[cfg(test)]

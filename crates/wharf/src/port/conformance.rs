@@ -124,6 +124,18 @@ impl Rig {
         Self::new(Arc::new(super::epoll::Epoll::open().unwrap()), Machine)
     }
 
+    #[cfg(target_os = "linux")]
+    fn uring() -> Option<Self> {
+        match super::uring::Uring::open() {
+            Ok(port) => Some(Self::new(Arc::new(port), Machine)),
+            // What a kernel or a container may refuse.
+            Err(error) => {
+                skipped(&error);
+                None
+            }
+        }
+    }
+
     #[cfg(target_os = "macos")]
     fn kqueue() -> Self {
         Self::new(Arc::new(super::kqueue::Kqueue::open().unwrap()), Machine)
@@ -333,6 +345,14 @@ fn pattern(len: usize) -> Vec<u8> {
         .collect()
 }
 
+/// Says so where libtest does not hide it.
+#[cfg(target_os = "linux")]
+fn skipped(error: &io::Error) {
+    let test = std::thread::current().name().unwrap_or("").to_owned();
+    let line = format!("skipped: {test}: {error}\n");
+    io::Write::write_all(&mut io::stderr(), line.as_bytes()).unwrap();
+}
+
 macro_rules! conformance {
     ($backend:ident, $rig:expr) => {
         conformance! { $backend, $rig,
@@ -363,6 +383,8 @@ macro_rules! conformance {
 
 #[cfg(target_os = "linux")]
 conformance!(epoll, super::Rig::epoll());
+#[cfg(target_os = "linux")]
+conformance!(uring, super::Rig::uring());
 #[cfg(target_os = "macos")]
 conformance!(kqueue, super::Rig::kqueue());
 #[cfg(windows)]

@@ -35,6 +35,8 @@ mod threads;
 mod timers;
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 mod unix_socket;
+#[cfg(target_os = "linux")]
+mod uring;
 mod worker;
 
 pub(crate) use self::core::{PortCore, WorkerSlot};

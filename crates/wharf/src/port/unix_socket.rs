@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 
-use super::contract::{Backend, ListenOptions, SocketOptions, Sockets, Token};
+use super::contract::{Backend, ListenOptions, SocketOptions, Sockets, Token, Write};
 use super::socket::{OsSocket, Socket, apply, stream_socket};
 
 /// A kernel's queue of readiness, and what else differs between the kernels.
@@ -44,6 +44,16 @@ pub(super) trait Kernel: Backend {
     /// Whether a send was refused because the connect goes on, other than by `EAGAIN`.
     fn is_connecting(_error: Errno) -> bool {
         false
+    }
+
+    /// As [`Sockets::send_batch`].
+    fn send_batch(&self, writes: &mut [Write<'_>])
+    where
+        Self: Sized,
+    {
+        for write in writes {
+            write.wrote = self.send(write.socket, write.from);
+        }
     }
 }
 
@@ -133,6 +143,10 @@ impl<K: Kernel> Sockets for K {
                 sent => return Ok(sent?),
             }
         }
+    }
+
+    fn send_batch(&self, writes: &mut [Write<'_>]) {
+        Kernel::send_batch(self, writes);
     }
 
     fn shutdown_write(&self, socket: &Socket) {

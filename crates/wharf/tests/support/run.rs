@@ -1,8 +1,10 @@
 //! Running a body: on sockets once, in the simulation once a seed.
 
+use std::io::Write;
 use std::sync::{PoisonError, RwLock};
 
 use super::World;
+use super::backends::MAY_BE_REFUSED;
 
 /// Whether other tests of this process may run meanwhile.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +36,24 @@ pub(crate) fn on_sockets(backend: &'static str, access: Access, body: impl Fn(&W
         // Inside: each backend is opened to try it out.
         let report = wharf::backends().into_iter().find(|b| b.name == backend);
         let report = report.unwrap_or_else(|| panic!("this build has no backend \"{backend}\""));
+        if let Some(problem) = &report.problem
+            && MAY_BE_REFUSED.contains(&backend)
+        {
+            skipped(backend, problem);
+            return;
+        }
         assert_eq!(report.problem, None, "the backend does not work here");
         let world = World::on_sockets(backend);
         body(&world);
         world.close();
     });
+}
+
+/// Says so where libtest does not hide it.
+fn skipped(backend: &str, problem: &str) {
+    let test = std::thread::current().name().unwrap_or("").to_owned();
+    let line = format!("skipped: {test}: backend {backend} does not work here: {problem}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 #[cfg(feature = "sim")]
