@@ -63,7 +63,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         name: "uring",
-        about: "Linux: the same epoll, and a private io_uring a worker that carries batches of sends",
+        about: "Linux: the same epoll, and an io_uring a worker that carries batches of sends",
         open: |_| Ok(Arc::new(super::uring::Uring::open()?)),
     },
 ];
