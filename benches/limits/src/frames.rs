@@ -32,6 +32,32 @@ pub fn echo(bytes: &[u8], replies: &mut Vec<u8>) -> Result<usize, LengthTooSmall
     Ok(at)
 }
 
+/// Cuts what one connection receives, and keeps the start of a frame whose rest has not come.
+/// Unallocated while whole frames come in.
+#[derive(Debug, Default)]
+pub struct Cutter {
+    partial: Vec<u8>,
+}
+
+impl Cutter {
+    /// Empties `out` and copies to it every whole frame of what was kept and `bytes`.
+    ///
+    /// # Errors
+    /// [`LengthTooSmall`] when a header claims fewer bytes than a header has.
+    pub fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), LengthTooSmall> {
+        out.clear();
+        if self.partial.is_empty() {
+            let whole = echo(bytes, out)?;
+            self.partial.extend_from_slice(&bytes[whole..]);
+        } else {
+            self.partial.extend_from_slice(bytes);
+            let whole = echo(&self.partial, out)?;
+            self.partial.drain(..whole);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +77,22 @@ mod tests {
             assert_eq!(echo(&bytes, &mut replies), Ok(whole.len()), "cut at {cut}");
             assert_eq!(replies, whole, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_cutter_gives_the_same_frames_however_they_are_cut() {
+        let whole = [frame(1, b"one"), frame(2, b""), frame(3, &[7; 300])].concat();
+        for size in 1..whole.len() {
+            let (mut cutter, mut out, mut all) = (Cutter::default(), Vec::new(), Vec::new());
+            for piece in whole.chunks(size) {
+                cutter.take(piece, &mut out).unwrap();
+                all.extend_from_slice(&out);
+            }
+            assert_eq!(all, whole, "pieces of {size}");
+        }
+        let mut cutter = Cutter::default();
+        cutter.take(&[3], &mut Vec::new()).unwrap();
+        assert_eq!(cutter.take(&[0], &mut Vec::new()), Err(LengthTooSmall(3)));
     }
 
     #[test]

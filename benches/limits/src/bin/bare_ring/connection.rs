@@ -2,12 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
-use limits::frames;
+use limits::frames::Cutter;
 
 pub struct Connection {
     pub socket: OwnedFd,
-    /// The start of a frame whose rest has not come.
-    partial: Vec<u8>,
+    pub cutter: Cutter,
     /// Replies behind the send in flight.
     pub pending: Vec<u8>,
     /// An empty buffer with room, for the next send.
@@ -24,7 +23,7 @@ impl Connection {
     pub fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
-            partial: Vec::new(),
+            cutter: Cutter::default(),
             pending: Vec::new(),
             spare: Vec::new(),
             armed: true,
@@ -36,19 +35,5 @@ impl Connection {
     /// Nothing of it is in the kernel's hands, and nothing is left to send.
     pub fn is_over(&self) -> bool {
         self.closing && !self.armed && !self.sending && self.pending.is_empty()
-    }
-
-    /// Cuts whole frames out of `bytes` and copies them to `out`.
-    pub fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), frames::LengthTooSmall> {
-        out.clear();
-        if self.partial.is_empty() {
-            let whole = frames::echo(bytes, out)?;
-            self.partial.extend_from_slice(&bytes[whole..]);
-        } else {
-            self.partial.extend_from_slice(bytes);
-            let whole = frames::echo(&self.partial, out)?;
-            self.partial.drain(..whole);
-        }
-        Ok(())
     }
 }

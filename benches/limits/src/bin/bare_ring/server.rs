@@ -86,7 +86,8 @@ impl Server {
                     return Err(io::Error::other("a recv without a buffer of the pool"));
                 };
                 let bytes = self.ring.received(buffer, count);
-                let good = !connection.closing && connection.take(bytes, &mut self.out).is_ok();
+                let good =
+                    !connection.closing && connection.cutter.take(bytes, &mut self.out).is_ok();
                 self.ring.give_back(buffer);
                 if good && !self.out.is_empty() {
                     self.answer(slot)?;
