@@ -30,6 +30,8 @@ enum Command {
     #[cfg(target_os = "linux")]
     BenchBlocked(bench::BlockedArgs),
     #[cfg(target_os = "linux")]
+    BenchPeers(bench::PeersArgs),
+    #[cfg(target_os = "linux")]
     Windows(windows::WindowsArgs),
     /// Type-check library and program for macOS and for Windows' other compiler, without linking
     #[cfg(target_os = "linux")]
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         Command::BenchIdle(args) => bench::idle(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::BenchBlocked(args) => bench::blocked(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::BenchPeers(args) => bench::peers(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::Windows(args) => windows::run(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]

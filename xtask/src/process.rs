@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 /// How long a server may take to print its address.
@@ -73,13 +73,23 @@ impl Core {
 
 /// `command`, bound to one core and to the life of this process.
 pub(crate) fn bound_to(core: Core, command: &[String]) -> Result<Command, String> {
-    let mut bound = Command::new("taskset");
-    bound.args(["-c", &core.number()?.to_string()]);
-    bound
-        .args(["setpriv", "--pdeathsig", "KILL", "--"])
-        .args(command);
-    bound.stdin(Stdio::null()).stdout(Stdio::piped());
-    Ok(bound)
+    let core = core.number()?.to_string();
+    let mut words: Vec<String> = ["taskset", "-c", &core].map(Into::into).into();
+    words.extend_from_slice(command);
+    Ok(tied(&words))
+}
+
+/// `command`, bound to the life of this process alone.
+pub(crate) fn tied(command: &[String]) -> Command {
+    let mut tied = Command::new("setpriv");
+    tied.args(["--pdeathsig", "KILL", "--"]).args(command);
+    tied.stdin(Stdio::null()).stdout(Stdio::piped());
+    tied
+}
+
+/// The most files that a process here may open; `None` if there is no limit.
+pub(crate) fn open_files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
 }
 
 /// Waits until `name` prints the line `listening on ADDR`, and returns the address.

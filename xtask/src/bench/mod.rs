@@ -1,10 +1,12 @@
-//! `cargo xtask bench-echo`, `bench-idle` and `bench-blocked`: wharf beside the machine's limit.
+//! `cargo xtask bench-echo`, `bench-idle`, `bench-blocked`: wharf beside the machine's limit;
+//! `bench-peers`: beside other libraries.
 //!
 //! Linux only: CPU time, context switches and memory are read from `/proc`.
 
 mod blocked;
 mod echo;
 mod idle;
+mod peers;
 mod stats;
 mod syscalls;
 mod usage;
@@ -17,6 +19,7 @@ use clap::Args;
 pub(crate) use blocked::{BlockedArgs, run as blocked};
 pub(crate) use echo::{EchoArgs, run as echo};
 pub(crate) use idle::{IdleArgs, run as idle};
+pub(crate) use peers::{PeersArgs, run as peers};
 
 /// Which programs are compared.
 #[derive(Args)]
