@@ -247,6 +247,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) spin_us: u64,
 
+    /// Hold frames back and flush them every so many milliseconds, one write a session
+    #[arg(long, value_name = "N", conflicts_with = "topology",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) tick_ms: Option<u64>,
+
     /// Print the counters on standard error at the end
     #[arg(long)]
     pub(crate) stats: bool,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wharf::topology::{NetworkPlan, Role};
-use wharf::{Bytes, FlushMode, Frame, Handler, Host, Network, Refuse, Session, Topology};
+use wharf::{Bytes, FlushMode, Frame, Handler, Host, Network, Port, Refuse, Session, Topology};
 
 use crate::args::{ServeArgs, Service};
 use crate::exit::{Exit, Failure};
@@ -62,13 +62,22 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if let Some(backend) = &args.backend {
         host = host.with_backend(backend);
     }
+    let mut port = None;
     let (mut host, network) = match &args.topology {
         Some(file) => from_file(host, args, file)?,
-        None => declare(host, args).map_err(|error| Failure::of_library(&error))?,
+        None => declare(host, args, &mut port).map_err(|error| Failure::of_library(&error))?,
     };
     host.stop_on_signal()
         .map_err(|error| Failure::of_library(&error))?;
     host.start().map_err(|error| Failure::of_library(&error))?;
+    if let (Some(millis), Some(port)) = (args.tick_ms, port) {
+        let ticking = network.clone();
+        let tick = move |_: &_| {
+            ticking.flush();
+        };
+        port.every(Duration::from_millis(millis), tick)
+            .map_err(|error| Failure::of_library(&error))?;
+    }
     for addr in network.local_addrs() {
         out::line(format_args!("listening on {addr}"))?;
     }
@@ -89,7 +98,11 @@ fn handler(args: &ServeArgs) -> Serve {
     }
 }
 
-fn declare(mut host: Host, args: &ServeArgs) -> wharf::Result<(Host, Network<Serve>)> {
+fn declare(
+    mut host: Host,
+    args: &ServeArgs,
+    declared: &mut Option<Port>,
+) -> wharf::Result<(Host, Network<Serve>)> {
     let mut port = host.port("serve").spin(Duration::from_micros(args.spin_us));
     if let Some(workers) = args.workers {
         port = port.workers(workers);
@@ -109,6 +122,10 @@ fn declare(mut host: Host, args: &ServeArgs) -> wharf::Result<(Host, Network<Ser
     if let Some(pool) = &pool {
         server = server.pool(pool);
     }
+    if args.tick_ms.is_some() {
+        server = server.flush(FlushMode::Tick);
+    }
+    *declared = Some(port);
     let listen = args.listen.as_deref().unwrap_or(LISTEN);
     let network = server.sessions_max(args.sessions_max).listen(listen)?;
     Ok((host, network))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::SendError;
 use crate::handler::Handler;
 use crate::network::NetworkCore;
-use crate::port::current;
+use crate::port::{Served, current, work_all};
 use crate::session::core::SessionCore;
 use crate::session::piece::Wire;
 use crate::session::{Session, word};
@@ -87,18 +87,13 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    /// Its part of a tick: here, or as port work; false if nothing was held.
-    fn tick(self: &Arc<Self>, here: bool, now: Time) -> bool {
-        let released = self.release();
-        if released && here {
-            self.flush_queue(now);
-        } else if released && self.word.mark(word::DIRTY) == 0 {
-            // All of the port's workers may be in handlers that take long (R5).
-            if let Some(item) = self.net.port.offer_work(self.as_served()) {
-                item.work(now);
-            }
+    /// Hands its flush to its port; itself again, if the caller has to do it.
+    fn hand_over(self: &Arc<Self>) -> Option<Arc<dyn Served>> {
+        if self.word.mark(word::DIRTY) != 0 {
+            return None;
         }
-        released
+        // All of the port's workers may be in handlers that take long (R5).
+        self.net.port.offer_work(self.as_served())
     }
 }
 
@@ -126,9 +121,18 @@ impl<H: Handler> NetworkCore<H> {
             FLUSHED_INLINE
         };
         let mut flushed = 0;
-        for session in sessions {
-            flushed += usize::from(session.0.tick(flushed < here_max, now));
-        }
+        let here = sessions.filter_map(|session| {
+            if !session.0.release() {
+                return None;
+            }
+            flushed += 1;
+            if flushed <= here_max {
+                Some(session.0.as_served())
+            } else {
+                session.0.hand_over()
+            }
+        });
+        work_all(here, now);
         flushed
     }
 }

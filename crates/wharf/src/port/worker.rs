@@ -83,6 +83,8 @@ pub(crate) struct Worker {
     due: Vec<Arc<dyn Served>>,
     /// Of that, the first of each run that was queued elsewhere in one go; dropped when it parks.
     handed: Vec<Arc<dyn Served>>,
+    /// Port work that was picked along with other; empty between two steps.
+    more: Vec<Arc<dyn Served>>,
     now: Time,
     spin: Duration,
     parked: bool,
@@ -108,6 +110,7 @@ impl Worker {
             reports: Vec::with_capacity(64),
             due: Vec::with_capacity(64),
             handed: Vec::new(),
+            more: Vec::new(),
             spin,
             parked: false,
             ended: None,
@@ -242,6 +245,9 @@ impl Drive for Worker {
                 (None, queue.leave() || quitting)
             } else {
                 let (picked, wake) = queue.pick(self.now);
+                if matches!(picked, Picked::Work(_)) {
+                    self.more.extend(std::iter::from_fn(|| queue.more_work()));
+                }
                 idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
                 (Some(picked), wake)
             }
@@ -256,8 +262,10 @@ impl Drive for Worker {
         match picked {
             None => Step::Quit,
             Some(Picked::Work(item)) => {
-                self.port.slots()[self.index].port_work.add_own(1);
-                item.work(self.now);
+                let pieces = 1 + self.more.len() as u64;
+                self.port.slots()[self.index].port_work.add_own(pieces);
+                let all = std::iter::once(item).chain(self.more.drain(..));
+                work_all(all, self.now);
                 Step::Ran
             }
             Some(Picked::Turn(lane, item, queued_at)) => {

@@ -214,6 +214,15 @@ impl<T> RunQueue<T> {
         }
     }
 
+    /// More port work for the worker that has just been given some, to be done together with it: as
+    /// much as may run in one go.
+    pub(crate) fn more_work(&mut self) -> Option<T> {
+        let more = !self.work_streak.is_multiple_of(WORK_PER_TURN);
+        let item = self.work.pop_front_if(|_| more)?;
+        self.work_streak += 1;
+        Some(item)
+    }
+
     /// Whether the kernel is asked before the next turn, which is one of `lane`; or of none, while
     /// port work waits.
     fn look_first(&mut self, now: Time, lane: Option<usize>) -> bool {

@@ -370,6 +370,39 @@ fn only_turns_of_lower_lanes_are_interrupted_by_looks() {
     assert_eq!((looks(1, 1), looks(1, 100)), (4, 32));
 }
 
+/// A worker that is given port work may take more of it along, up to what runs in one go.
+#[test]
+fn port_work_is_given_a_few_at_a_time() {
+    for kernel in [true, false] {
+        let specs = vec![LaneSpec::capped(usize::MAX)];
+        let mut queue = if kernel {
+            RunQueue::new(specs)
+        } else {
+            RunQueue::without_kernel(specs)
+        };
+        queue.join();
+        for item in 0..WORK_PER_TURN * 2 + 1 {
+            let _ = queue.push_work(item);
+        }
+        let mut given = 0;
+        while given < WORK_PER_TURN * 2 + 1 {
+            match queue.pick(Time::ZERO).0 {
+                Picked::Poll(_) => {}
+                Picked::Work(item) => {
+                    let more: Vec<_> = std::iter::from_fn(|| queue.more_work()).collect();
+                    let count = more.len() + 1;
+                    let expected = WORK_PER_TURN.min(WORK_PER_TURN * 2 + 1 - given);
+                    assert_eq!(count, expected, "kernel: {kernel}");
+                    let items = std::iter::once(item).chain(more);
+                    assert!(items.eq(given..given + count), "in order");
+                    given += count;
+                }
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(
