@@ -188,6 +188,9 @@ pub enum CloseReason {
     HandlerPanicked,
     /// The system failed the connection in another way.
     Io(io::ErrorKind),
+    /// The peer sent more than its [`InputRate`](crate::InputRate) allows, and its policy is
+    /// `close`.
+    RateExceeded,
 }
 
 impl CloseReason {
@@ -198,7 +201,7 @@ impl CloseReason {
     }
 
     /// Every name, in the order of [`crate::stats::NetworkSnapshot::closes`].
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "peer_closed",
         "reset",
         "closed",
@@ -213,6 +216,7 @@ impl CloseReason {
         "handler_error",
         "handler_panicked",
         "io",
+        "rate_exceeded",
     ];
 
     pub(crate) fn index(&self) -> usize {
@@ -231,6 +235,7 @@ impl CloseReason {
             Self::HandlerError(_) => 11,
             Self::HandlerPanicked => 12,
             Self::Io(_) => 13,
+            Self::RateExceeded => 14,
         }
     }
 
@@ -260,6 +265,7 @@ impl fmt::Display for CloseReason {
             Self::HandlerError(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked => f.write_str("the handler panicked"),
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
+            Self::RateExceeded => f.write_str("the peer sent more than its rate allows"),
         }
     }
 }

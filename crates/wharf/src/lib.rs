@@ -8,6 +8,7 @@ pub mod frame;
 mod handler;
 mod host;
 mod job;
+mod limits;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;
@@ -29,6 +30,7 @@ pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
 pub use handler::Handler;
 pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn, TopologyHost};
+pub use limits::{InputRate, PerAddress, Rate, WhenOver};
 pub use network::{
     Addrs, ClientBuilder, FlushMode, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
 };

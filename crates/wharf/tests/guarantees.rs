@@ -14,6 +14,8 @@ mod bounds;
 mod lanes;
 #[path = "guarantees/late.rs"]
 mod late;
+#[path = "guarantees/limits.rs"]
+mod limits;
 #[path = "guarantees/once.rs"]
 mod once;
 #[path = "guarantees/panics.rs"]
@@ -85,6 +87,23 @@ mod queues_are_bounded {
     );
     matrix!(exclusive a_claimed_length_costs_nothing);
     matrix!(who_is_behind_is_known);
+}
+mod rates_hold {
+    use crate::limits::*;
+    use crate::support::{in_simulation, matrix};
+    matrix!(
+        a_flood_is_read_at_its_rate,
+        bytes_are_limited_too,
+        who_exceeds_its_rate_is_closed
+    );
+    matrix!(
+        who_waits_for_its_rate_still_ends,
+        an_address_connects_at_its_rate
+    );
+    in_simulation!(
+        never_more_than_burst_and_rate,
+        the_defaults_are_for_public_addresses
+    );
 }
 mod lane_cap_holds {
     use crate::lanes::*;

@@ -41,11 +41,17 @@ const ARROWS: &[Arrow] = &[
         never: IO_AND_THREADS,
     },
     Arrow {
+        folder: "limits/",
+        only: Some(&["crate::limits", "crate::time"]),
+        never: IO_AND_THREADS,
+    },
+    Arrow {
         folder: "topology/",
         // Of networks and sessions only their options.
         only: Some(&[
             "crate::error",
             "crate::frame",
+            "crate::limits",
             "crate::network",
             "crate::session",
             "crate::topology",

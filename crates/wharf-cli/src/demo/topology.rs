@@ -33,7 +33,8 @@ pub(super) fn load(
             Role::Listen(server) => {
                 server.addrs = vec!["127.0.0.1:0".to_owned()];
                 // All bots come from one address, and with no balancer in front.
-                server.sessions_per_ip_max = None;
+                server.sessions_per_ip_max = wharf::PerAddress::Off;
+                server.connects_per_ip = wharf::PerAddress::Off;
                 server.proxy_protocol = false;
             }
             Role::Connect(client) => {

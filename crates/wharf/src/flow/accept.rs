@@ -150,6 +150,10 @@ impl<H: Handler> NetworkCore<H> {
     /// Makes a session of an accepted socket, or refuses it.
     fn admit(self: &Arc<Self>, socket: Socket, peer: std::net::SocketAddr, now: Time) {
         self.events.accepted.fetch_add(1, Ordering::Relaxed);
+        // Behind a balancer the address is another's.
+        if !self.options.proxy_protocol && !self.connects.admit(peer.ip(), now) {
+            return self.count_refusal(Refusal::ConnectRate);
+        }
         if !self.take_place() {
             return self.count_refusal(Refusal::SessionsMax);
         }
@@ -246,12 +250,17 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Behind a balancer the client's address is known only now: counts it, or refuses.
-    pub(super) fn admit_address(&self) -> bool {
-        let admitted = self.net.addresses.admit(self.peer().ip());
-        if !admitted {
-            self.net.count_refusal(Refusal::SessionsPerAddress);
-        }
-        admitted
+    pub(super) fn admit_address(&self, now: Time) -> bool {
+        let ip = self.peer().ip();
+        let refusal = if !self.net.connects.admit(ip, now) {
+            Refusal::ConnectRate
+        } else if !self.net.addresses.admit(ip) {
+            Refusal::SessionsPerAddress
+        } else {
+            return true;
+        };
+        self.net.count_refusal(refusal);
+        false
     }
 }
 

@@ -9,6 +9,7 @@ use crate::contain::contained;
 use crate::error::CloseReason;
 use crate::frame::{Decoded, Frame};
 use crate::handler::Handler;
+use crate::limits::input::Allowance;
 use crate::port::{TurnCx, current};
 use crate::sched::Lane;
 use crate::session::Session;
@@ -24,6 +25,9 @@ const LONG_TURN: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub(super) struct Budget {
     frames: usize,
+    /// Bytes of frames, and how many of them are spent. The frame that exceeds them is handled.
+    bytes: usize,
+    decoded: usize,
     until: Time,
     long_from: Time,
 }
@@ -32,6 +36,27 @@ impl Budget {
     /// One frame, or one job.
     pub(super) fn take(&mut self) {
         self.frames = self.frames.saturating_sub(1);
+    }
+
+    /// Takes no more than the session's rates allow.
+    pub(super) fn limit(&mut self, allowed: Allowance) {
+        self.frames = self.frames.min(allowed.frames);
+        self.bytes = allowed.bytes;
+    }
+
+    /// Frames that may still be handled.
+    pub(super) fn frames_left(&self) -> usize {
+        self.frames
+    }
+
+    /// Bytes of frames so far.
+    pub(super) fn bytes_decoded(&self) -> usize {
+        self.decoded
+    }
+
+    /// Whether no byte is left.
+    pub(super) fn is_out_of_bytes(&self) -> bool {
+        self.decoded >= self.bytes
     }
 
     /// Whether the turn goes to the back of its lane now.
@@ -57,6 +82,8 @@ impl<H: Handler> SessionCore<H> {
         let time = lane.turn_time_max.unwrap_or(Duration::MAX);
         Budget {
             frames: options.frames_per_turn_max.min(frames),
+            bytes: usize::MAX,
+            decoded: 0,
             until: now + options.turn_time_max.min(time),
             long_from: now + LONG_TURN,
         }
@@ -114,9 +141,15 @@ impl<H: Handler> SessionCore<H> {
         let framing = &self.net.options.framing;
         let (mut used, mut frames) = (0, 0);
         let mut seen = std::mem::take(&mut turn.seen);
+        // Looked at after each frame, whether there is a rate or none.
+        let end = bytes.len().min(budget.bytes.saturating_sub(budget.decoded));
         let outcome = loop {
-            if used == bytes.len() {
-                break Outcome::AllDecoded;
+            if used >= end {
+                if used == bytes.len() {
+                    break Outcome::AllDecoded;
+                }
+                self.word.mark(word::REMAINDER);
+                break Outcome::Stopped;
             }
             let decoded = if framing.is_custom() {
                 // User code, so it is fenced like a callback.
@@ -153,6 +186,7 @@ impl<H: Handler> SessionCore<H> {
                 }
             }
         };
+        budget.decoded += used;
         if frames > 0 {
             add(&self.counts.frames_in, frames);
             cx.slot.net(self.net.index).frames_in.add_own(frames);
@@ -164,7 +198,7 @@ impl<H: Handler> SessionCore<H> {
     /// The look after each frame: close, pause, high water, budget.
     fn must_stop(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> bool {
         let now = self.after_callback(cx, budget);
-        self.word.has(word::SHUT | word::PAUSED | word::CHOKED) || budget.spent(now)
+        self.word.has(word::SHUT | word::HELD_BACK) || budget.spent(now)
     }
 
     /// What a long turn has sent, or much of it, leaves before the next callback. Returns when.

@@ -8,6 +8,7 @@ use crate::contain::contained;
 use crate::error::{CloseReason, SendError};
 use crate::frame::Frame;
 use crate::handler::Handler;
+use crate::limits::input::Meter;
 use crate::port::TurnCx;
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
@@ -26,6 +27,7 @@ impl<H: Handler> SessionCore<H> {
             Some(Ok(state)) => {
                 turn.state = Some(state);
                 turn.phase = Phase::Open;
+                turn.meter = Meter::new(&self.net.options.input_rate, now).map(Box::new);
                 self.net.registry.insert(session);
                 self.net.events.opened.fetch_add(1, Ordering::Relaxed);
                 // By the clock: `on_open` may have taken longer than the peer may be silent.

@@ -22,6 +22,7 @@ mod decode;
 mod enqueue;
 mod flush;
 mod handle;
+mod rate;
 mod recv;
 mod tick;
 mod turn;

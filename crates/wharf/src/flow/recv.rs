@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::decode::Outcome;
+use super::decode::{Budget, Outcome};
 use super::turn::Turning;
 use crate::error::CloseReason;
 use crate::frame::proxy_v2::{self, Proxy};
@@ -38,16 +38,33 @@ impl<H: Handler> SessionCore<H> {
         cx: &mut TurnCx<'_>,
     ) {
         let mut budget = self.budget(cx.now, cx.lane);
+        if turn.meter.is_none() {
+            self.read_on(session, turn, cx, &mut budget);
+        } else if self.within_rate(turn, &mut budget, cx.now) {
+            let frames = budget.frames_left();
+            self.read_on(session, turn, cx, &mut budget);
+            let frames = frames - budget.frames_left();
+            self.spend_rate(turn, frames, budget.bytes_decoded(), cx.now);
+        }
+    }
+
+    fn read_on(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut Turning<'_, H>,
+        cx: &mut TurnCx<'_>,
+        budget: &mut Budget,
+    ) {
         loop {
             let bits = self.word.bits();
-            if bits & (word::SHUT | word::PAUSED | word::CHOKED) != 0 {
+            if bits & (word::SHUT | word::HELD_BACK) != 0 || budget.is_out_of_bytes() {
                 return;
             }
             let outcome = if bits & word::REMAINDER != 0 {
                 self.word.take(word::REMAINDER);
-                self.decode_partial(session, turn, cx, &mut budget)
+                self.decode_partial(session, turn, cx, budget)
             } else if bits & word::READABLE != 0 {
-                match self.recv_and_decode(session, turn, cx, &mut budget) {
+                match self.recv_and_decode(session, turn, cx, budget) {
                     Some(outcome) => outcome,
                     None => return,
                 }
@@ -69,7 +86,7 @@ impl<H: Handler> SessionCore<H> {
         session: &Session<H>,
         turn: &mut Turning<'_, H>,
         cx: &mut TurnCx<'_>,
-        budget: &mut super::decode::Budget,
+        budget: &mut Budget,
     ) -> Option<Outcome> {
         let kept = turn.partial.len();
         let copied = if kept <= COPIED_MAX { kept } else { 0 };
@@ -145,7 +162,7 @@ impl<H: Handler> SessionCore<H> {
                     if let Some(source) = source {
                         let _ = self.proxied.set(Box::new(source));
                     }
-                    if self.admit_address() {
+                    if self.admit_address(cx.now) {
                         turn.admitted = true;
                         turn.phase = Phase::Opening;
                     } else {

@@ -80,6 +80,13 @@ impl<H: Handler> Served for SessionCore<H> {
     fn timer(self: Arc<Self>, now: Time) {
         match self.deadlines.look(&self.net.options.timeouts, now) {
             Ok(Due::Owner) => self.raise(word::TIMER, now),
+            Ok(Due::Resume) => {
+                self.deadlines.resumed();
+                if self.word.lower(word::THROTTLED) {
+                    self.net.turns.push_turn(self.as_served(), now);
+                }
+                self.arm_deadlines(now);
+            }
             Ok(Due::Close(CloseReason::IdleTimeout)) if !self.word.is_listening() => {
                 // Its silence is ours: it may have spoken, and counts from the next look on.
                 self.deadlines.heard(now);

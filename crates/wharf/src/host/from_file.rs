@@ -189,14 +189,12 @@ impl TopologyHost {
             )));
         };
         let (port, pool) = self.place(&plan)?;
-        let mut builder = self
+        let builder = self
             .host
             .server(name, handler)
             .sessions_max(server.sessions_max)
-            .proxy_protocol(server.proxy_protocol);
-        if let Some(sessions) = server.sessions_per_ip_max {
-            builder = builder.sessions_per_ip_max(sessions);
-        }
+            .proxy_protocol(server.proxy_protocol)
+            .per_address(server.sessions_per_ip_max, server.connects_per_ip);
         let network = builder
             .planned(&plan, &port, pool.as_ref())?
             .listen(server.addrs.clone())?;
@@ -339,6 +337,7 @@ macro_rules! planned {
                     .timeouts(plan.timeouts.clone())
                     .send_queue(plan.send_queue.clone())
                     .flush(plan.flush)
+                    .input_rate(plan.input_rate.clone())
                     .socket(socket)
                     .mailbox_max(plan.mailbox_max);
                 if let Some(pool) = pool {

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
 use crate::handler::Handler;
 use crate::host::{Declaring, Pool, Port};
+use crate::limits::InputRate;
 use crate::port::SocketOptions;
 use crate::session::SessionId;
 use crate::session::deadlines::Timeouts;
@@ -50,6 +51,8 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
         // A client speaks first as often as not: no handshake is expected of the other side.
         let timeouts = Timeouts {
             handshake: None,
+            // Nor that a link has something to say.
+            idle: None,
             ..Timeouts::default()
         };
         let options = Options {

@@ -1,6 +1,5 @@
 //! Networks: a server listens, a client keeps links; both have sessions, a handler, and a port.
 
-mod addresses;
 mod client;
 mod link;
 mod options;
@@ -12,16 +11,16 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::flow::Listener;
 use crate::handler::Handler;
 use crate::host::Place;
+use crate::limits::addresses::{Addresses, Connects};
 use crate::port::{PortCore, Sockets};
 use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
 use crate::session::held::HeldList;
 use crate::session::registry::{Registry, Sessions};
-use addresses::Addresses;
 
 pub use client::{ClientBuilder, LinkState};
 pub(crate) use link::Link;
@@ -42,6 +41,8 @@ pub(crate) enum Refusal {
     System,
     /// It was gone before it was taken.
     Aborted,
+    /// Its address connects faster than `connects_per_ip`.
+    ConnectRate,
 }
 
 /// Events of a network: rare enough to be counted in one place.
@@ -50,14 +51,14 @@ pub(crate) struct Events {
     /// Sessions that hold a socket, those being opened or closed included.
     pub(crate) live: AtomicUsize,
     pub(crate) accepted: AtomicU64,
-    pub(crate) refused: [AtomicU64; 5],
+    pub(crate) refused: [AtomicU64; 6],
     pub(crate) refused_by_handler: AtomicU64,
     pub(crate) accept_backoffs: AtomicU64,
     pub(crate) opened: AtomicU64,
     pub(crate) ended: AtomicU64,
-    pub(crate) closed: [AtomicU64; 14],
+    pub(crate) closed: [AtomicU64; CloseReason::NAMES.len()],
     /// Connections that ended without an `on_open` that returned, by reason.
-    pub(crate) closed_unopened: [AtomicU64; 14],
+    pub(crate) closed_unopened: [AtomicU64; CloseReason::NAMES.len()],
     pub(crate) open_panicked: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) mailbox_full: AtomicU64,
@@ -66,6 +67,7 @@ pub(crate) struct Events {
     pub(crate) dropped_old: AtomicU64,
     pub(crate) frames_lost: AtomicU64,
     pub(crate) discarded_bytes: AtomicU64,
+    pub(crate) throttled: AtomicU64,
     pub(crate) linger_cut: AtomicU64,
     pub(crate) connects: AtomicU64,
     pub(crate) connects_failed: AtomicU64,
@@ -87,6 +89,7 @@ pub(crate) struct NetworkCore<H: Handler> {
     pub(crate) lane: usize,
     pub(crate) registry: Registry<H>,
     pub(crate) addresses: Addresses,
+    pub(crate) connects: Connects,
     pub(crate) events: Events,
     stopping: AtomicBool,
     /// What a server listens on, or a client connects to.
@@ -438,6 +441,7 @@ impl<H: Handler> Declaration<H> {
             index,
             handler,
             addresses: Addresses::new(options.sessions_per_ip_max, options.ipv6_prefix_bits),
+            connects: Connects::new(options.connects_per_ip, options.ipv6_prefix_bits),
             options,
             port,
             sockets,

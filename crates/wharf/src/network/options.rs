@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
+use crate::limits::{InputRate, PerAddress, Rate};
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -18,7 +19,9 @@ pub(crate) struct Options {
     pub(crate) socket: SocketOptions,
     pub(crate) listen: ListenOptions,
     pub(crate) sessions_max: usize,
-    pub(crate) sessions_per_ip_max: Option<usize>,
+    pub(crate) sessions_per_ip_max: PerAddress<usize>,
+    pub(crate) connects_per_ip: PerAddress<Rate>,
+    pub(crate) input_rate: InputRate,
     pub(crate) ipv6_prefix_bits: u8,
     pub(crate) proxy_protocol: bool,
     pub(crate) mailbox_max: usize,
@@ -39,7 +42,14 @@ impl Default for Options {
             socket: SocketOptions::default(),
             listen: ListenOptions::default(),
             sessions_max: 16 * 1024,
-            sessions_per_ip_max: None,
+            // A household, a café or a carrier's gateway has that many players; who has more takes a
+            // 64th of the places at most.
+            sessions_per_ip_max: PerAddress::Public(256),
+            connects_per_ip: PerAddress::Public(Rate {
+                per_s: 32,
+                burst: 256,
+            }),
+            input_rate: InputRate::default(),
             ipv6_prefix_bits: 64,
             proxy_protocol: false,
             mailbox_max: 1024,
@@ -167,8 +177,20 @@ pub(super) fn check(network: &str, options: &Options) -> Result<()> {
     if options.sessions_max == 0 {
         return zero("sessions_max");
     }
-    if options.sessions_per_ip_max == Some(0) {
+    if options.sessions_per_ip_max.limit() == Some(0) {
         return zero("sessions_per_ip_max");
+    }
+    let is_zero = |rate: &Rate| rate.per_s == 0 || rate.burst == 0;
+    if options
+        .connects_per_ip
+        .limit()
+        .is_some_and(|rate| is_zero(&rate))
+    {
+        return zero("a number of connects_per_ip");
+    }
+    let input = [options.input_rate.frames, options.input_rate.bytes];
+    if input.iter().flatten().any(is_zero) {
+        return zero("a number of input_rate");
     }
     if options.frames_per_turn_max == 0 {
         return zero("frames_per_turn_max");
@@ -215,6 +237,23 @@ pub(super) fn check(network: &str, options: &Options) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a server on the open internet has without a word about it.
+    #[test]
+    fn the_defaults_are_safe() {
+        let options = Options::default();
+        let timeouts = &options.timeouts;
+        let limits = [timeouts.handshake, timeouts.idle, timeouts.write_stall];
+        assert!(limits.iter().all(Option::is_some), "{timeouts:?}");
+        let sessions = options.sessions_per_ip_max;
+        assert!(
+            sessions
+                .limit()
+                .is_some_and(|most| most * 64 <= options.sessions_max)
+        );
+        assert!(options.connects_per_ip.limit().is_some());
+        assert!(check("game", &options).is_ok());
+    }
 
     #[test]
     fn the_pause_doubles_to_its_limit_and_jitter_only_shortens_it() {

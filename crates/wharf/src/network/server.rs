@@ -11,6 +11,7 @@ use crate::flow::Listener;
 use crate::frame::Framing;
 use crate::handler::Handler;
 use crate::host::{Declaring, Pool, Port};
+use crate::limits::{InputRate, PerAddress, Rate};
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -150,9 +151,16 @@ macro_rules! common_options {
             self
         }
 
-        /// Closes a session that sends nothing for so long. Default: never.
-        pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-            self.options.timeouts.idle = Some(timeout);
+        /// Closes a session that sends nothing for so long; `None` never does. Default: 5 min for a
+        /// server, never for a client.
+        pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+            self.options.timeouts.idle = timeout.into();
+            self
+        }
+
+        /// How much each session may send us, and what happens beyond. Default: no limit.
+        pub fn input_rate(mut self, limits: InputRate) -> Self {
+            self.options.input_rate = limits;
             self
         }
 
@@ -223,9 +231,31 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
         self
     }
 
-    /// The most sessions from one address (an IPv6 address counts as its /64). Default: no limit.
-    pub fn sessions_per_ip_max(mut self, sessions: usize) -> Self {
-        self.options.sessions_per_ip_max = Some(sessions);
+    /// The most sessions from one address (an IPv6 address counts as its /64); `None` is no limit.
+    /// Default: 256 for an address of the public internet, no limit for others
+    /// ([`PerAddress::Public`]). What you set is for every address.
+    pub fn sessions_per_ip_max(mut self, sessions: impl Into<Option<usize>>) -> Self {
+        self.options.sessions_per_ip_max = PerAddress::every(sessions.into());
+        self
+    }
+
+    /// How fast one address may connect (an IPv6 address counts as its /64); `None` is no limit.
+    /// What comes faster is closed and counted. Default: 32 a second and 256 at once for an address
+    /// of the public internet, no limit for others ([`PerAddress::Public`]). What you set is for
+    /// every address.
+    pub fn connects_per_ip(mut self, rate: impl Into<Option<Rate>>) -> Self {
+        self.options.connects_per_ip = PerAddress::every(rate.into());
+        self
+    }
+
+    /// The limits of an address, as a topology has them.
+    pub(crate) fn per_address(
+        mut self,
+        sessions: PerAddress<usize>,
+        connects: PerAddress<Rate>,
+    ) -> Self {
+        self.options.sessions_per_ip_max = sessions;
+        self.options.connects_per_ip = connects;
         self
     }
 

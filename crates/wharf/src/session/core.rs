@@ -14,6 +14,7 @@ use super::word::{self, Word};
 use super::{Job, SessionId};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::handler::Handler;
+use crate::limits::input::Meter;
 use crate::network::{Link, NetworkCore};
 use crate::port::{GATHER_MAX, Served, Socket, Sockets, Token};
 use crate::time::Time;
@@ -95,6 +96,8 @@ pub(crate) struct TurnState<S> {
     pub(crate) eof: bool,
     /// Our end of stream was sent.
     pub(crate) fin_sent: bool,
+    /// What is left of its rates, if it has any.
+    pub(crate) meter: Option<Box<Meter>>,
     /// Bytes read and thrown away after the close.
     pub(crate) discarded: usize,
 }
@@ -179,6 +182,7 @@ impl<H: Handler> SessionCore<H> {
                 refused: false,
                 eof: false,
                 fin_sent: false,
+                meter: None,
                 discarded: 0,
             }),
             flush: Mutex::new(FlushState {
@@ -307,9 +311,9 @@ impl<H: Handler> SessionCore<H> {
         self.out.lock().closing().cloned()
     }
 
-    /// Whether reading is held back by a guard or by the own send queue.
+    /// Whether reading is held back by a guard, the own send queue or the rate.
     pub(crate) fn reading_blocked(&self) -> bool {
-        self.word.has(word::PAUSED | word::CHOKED)
+        self.word.has(word::HELD_BACK)
     }
 
     /// Makes the next look at the deadlines happen no later than they ask.

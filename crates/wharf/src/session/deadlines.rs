@@ -12,7 +12,8 @@ pub struct Timeouts {
     /// From the accept to the first whole frame. Default for servers: 10 s; for clients: none.
     pub handshake: Option<Duration>,
     /// Between two bytes received, while we would read them: not while a turn runs, reading is
-    /// paused, or the send queue is above its high-water mark. Default: none.
+    /// paused, or the send queue is above its high-water mark. Default for servers: 5 min; for
+    /// clients: none.
     pub idle: Option<Duration>,
     /// How long a peer may take nothing while frames wait for it. Default: 30 s.
     pub write_stall: Option<Duration>,
@@ -24,7 +25,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: Some(Duration::from_secs(10)),
-            idle: None,
+            idle: Some(Duration::from_secs(300)),
             write_stall: Some(Duration::from_secs(30)),
             linger: Duration::from_secs(5),
         }
@@ -36,6 +37,8 @@ impl Default for Timeouts {
 pub(crate) enum Due {
     /// Close the session: its peer is silent or stuck.
     Close(CloseReason),
+    /// The session's rate allows more: reading goes on.
+    Resume,
     /// The owner's business: the connect took too long, or the linger ends.
     Owner,
 }
@@ -48,6 +51,8 @@ pub(crate) struct Deadlines {
     phase: AtomicU64,
     last_in: AtomicU64,
     stalled_since: AtomicU64,
+    /// When the rate allows more.
+    resume: AtomicU64,
 }
 
 /// The phase's end is the owner's business, and not a handshake timeout. A clock of nanoseconds
@@ -92,6 +97,16 @@ impl Deadlines {
         Time::from_nanos(self.last_in.load(Ordering::Relaxed))
     }
 
+    /// Reading goes on at `at`.
+    pub(crate) fn resume_at(&self, at: Time) {
+        self.resume.store(at.as_nanos(), Ordering::Release);
+    }
+
+    /// It does.
+    pub(crate) fn resumed(&self) {
+        self.resume.store(0, Ordering::Release);
+    }
+
     /// The socket takes no more; true if it did until now.
     pub(crate) fn stalled(&self, now: Time) -> bool {
         self.stalled_since
@@ -123,6 +138,10 @@ impl Deadlines {
             if over {
                 return Ok(Due::Close(CloseReason::HandshakeTimeout));
             }
+        }
+        let resume = self.resume.load(Ordering::Acquire);
+        if resume != 0 && passed(Time::from_nanos(resume)) {
+            return Ok(Due::Resume);
         }
         let stalled = self.stalled_since.load(Ordering::Relaxed);
         if let Some(limit) = timeouts.write_stall
@@ -193,6 +212,25 @@ mod tests {
         deadlines.heard(start + SECOND * 6);
         let open = deadlines.look(&timeouts, start + SECOND * 6);
         assert_eq!(open, Err(start + SECOND * 7));
+    }
+
+    #[test]
+    fn a_resume_is_due_once_and_hides_no_other() {
+        let timeouts = Timeouts {
+            idle: Some(SECOND),
+            ..Timeouts::default()
+        };
+        let start = Time::ZERO + SECOND;
+        let deadlines = Deadlines::default();
+        deadlines.heard(start);
+        deadlines.resume_at(start + SECOND / 2);
+        let next = deadlines.look(&timeouts, start);
+        assert_eq!(next, Err(start + SECOND / 2));
+        let due = deadlines.look(&timeouts, start + SECOND * 2);
+        assert_eq!(due, Ok(Due::Resume));
+        deadlines.resumed();
+        let due = deadlines.look(&timeouts, start + SECOND * 2);
+        assert_eq!(due, Ok(Due::Close(CloseReason::IdleTimeout)));
     }
 
     #[test]

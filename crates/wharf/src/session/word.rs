@@ -71,6 +71,12 @@ pub(crate) const HELD: u32 = 1 << 24;
 /// On its network's list of sessions that hold frames, or were on it and have been flushed.
 pub(crate) const LISTED: u32 = 1 << 25;
 
+/// Reading is paused until the session's rate allows more.
+pub(crate) const THROTTLED: u32 = 1 << 26;
+
+/// All reasons not to read.
+pub(crate) const HELD_BACK: u32 = PAUSED | CHOKED | THROTTLED;
+
 const ALWAYS_DUE: u32 = POSTED | CLOSING | TIMER | START | FAILED | DRAINED;
 const TAKEN_AT_BEGIN: u32 = POSTED | CLOSING | TIMER | START | FAILED | DRAINED;
 
@@ -80,7 +86,7 @@ const fn due(bits: u32) -> bool {
         return false;
     }
     let reads = bits & (READABLE | REMAINDER) != 0;
-    let blocked = bits & (PAUSED | CHOKED) != 0 && bits & LINGER == 0;
+    let blocked = bits & HELD_BACK != 0 && bits & LINGER == 0;
     let connected = bits & CONNECTING != 0 && bits & WRITABLE != 0;
     bits & ALWAYS_DUE != 0 || connected || (reads && !blocked && bits & CONNECTING == 0)
 }
@@ -120,7 +126,7 @@ impl Word {
     /// Whether all that the peer has sent was read: no turn runs or is due, and nothing holds it
     /// back. Else its silence says nothing.
     pub(crate) fn is_listening(&self) -> bool {
-        self.bits() & (STATE | READABLE | REMAINDER | PAUSED | CHOKED) == IDLE
+        self.bits() & (STATE | READABLE | REMAINDER | HELD_BACK) == IDLE
     }
 
     /// Whether it waits for a turn. Asked under the run queue's lock, "no" means that it does not

@@ -41,9 +41,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let reasons = &[READABLE, POSTED, CLOSING, TIMER, FAILED, HANGUP, WRITABLE];
     let op = prop_oneof![
         4 => some_of(reasons).prop_map(Op::Raise),
-        2 => some_of(&[PAUSED, CHOKED]).prop_map(Op::Lower),
+        2 => some_of(&[PAUSED, CHOKED, THROTTLED]).prop_map(Op::Lower),
         3 => some_of(&[PAUSED, CHOKED, PENDING, SHUT, DIRTY, HELD, LISTED]).prop_map(Op::Mark),
-        2 => some_of(&[READABLE, REMAINDER, LINGER, DRAINING]).prop_map(Op::MarkInTurn),
+        2 => some_of(&[READABLE, REMAINDER, LINGER, DRAINING, THROTTLED]).prop_map(Op::MarkInTurn),
         3 => some_of(&[READABLE, REMAINDER, CONNECTING, WRITABLE]).prop_map(Op::TakeInTurn),
         4 => Just(Op::BeginTurn),
         4 => Just(Op::EndTurn),
@@ -96,7 +96,7 @@ impl Plain {
         if self.has(CONNECTING) {
             return self.has(WRITABLE);
         }
-        let may_read = self.has(LINGER) || !self.has(PAUSED | CHOKED);
+        let may_read = self.has(LINGER) || !self.has(PAUSED | CHOKED | THROTTLED);
         may_read && self.has(READABLE | REMAINDER)
     }
 

@@ -110,6 +110,8 @@ pub struct NetworkSnapshot {
     pub refused_sessions_max: u64,
     /// Refused because of `sessions_per_ip_max`.
     pub refused_per_ip: u64,
+    /// Refused because of `connects_per_ip`.
+    pub refused_connect_rate: u64,
     /// Refused because the network was stopping.
     pub refused_stopping: u64,
     /// Refused because the system could not watch the socket.
@@ -147,6 +149,8 @@ pub struct NetworkSnapshot {
     pub frames_lost: u64,
     /// Bytes that came after a close and were thrown away.
     pub discarded_bytes: u64,
+    /// Times that a session was not read until its `input_rate` allowed more.
+    pub throttled: u64,
     /// Goodbyes cut by the linger time.
     pub linger_cut: u64,
     /// Connects tried.
@@ -276,6 +280,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         refused_stopping: refused(2),
         refused_system: refused(3),
         refused_aborted: refused(4),
+        refused_connect_rate: refused(5),
         refused_by_handler: read(&events.refused_by_handler),
         accept_backoffs: read(&events.accept_backoffs),
         opened: read(&events.opened),
@@ -291,6 +296,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         dropped_old: read(&events.dropped_old),
         frames_lost: read(&events.frames_lost),
         discarded_bytes: read(&events.discarded_bytes),
+        throttled: read(&events.throttled),
         linger_cut: read(&events.linger_cut),
         connects: read(&events.connects),
         connects_failed: read(&events.connects_failed),

@@ -13,6 +13,7 @@ mod nearest;
 mod network;
 mod plan;
 mod print;
+mod rates;
 mod read;
 mod table;
 mod threads;

@@ -6,8 +6,10 @@ use super::address::{self, For};
 use super::fault::Faults;
 use super::framing;
 use super::plan::{ConnectPlan, ListenPlan, NetworkPlan, Role};
+use super::rates;
 use super::table::{Elsewhere, Entry, Fields, Placed, YEAR_MS, found};
 use super::threads::{self, FRAMES_PER_TURN_MAX, TURN_US_MAX};
+use crate::limits::PerAddress;
 use crate::network::{FlushMode, Reconnect};
 use crate::session::queue::{SendQueueLimits, WhenFull};
 
@@ -19,6 +21,7 @@ const KEYS: &[&str] = &[
     "lane",
     "framing",
     "send_queue",
+    "input_rate",
     "flush",
     "handshake_timeout_ms",
     "idle_timeout_ms",
@@ -30,7 +33,12 @@ const KEYS: &[&str] = &[
     "nodelay",
     "keepalive_s",
 ];
-const SERVER_KEYS: &[&str] = &["sessions_max", "sessions_per_ip_max", "proxy_protocol"];
+const SERVER_KEYS: &[&str] = &[
+    "sessions_max",
+    "sessions_per_ip_max",
+    "connects_per_ip",
+    "proxy_protocol",
+];
 const CLIENT_KEYS: &[&str] = &["reconnect", "links", "connect_timeout_ms"];
 const SEND_QUEUE_KEYS: &[&str] = &[
     "bytes_max",
@@ -221,7 +229,11 @@ fn read_server(server: &mut ListenPlan, fields: &mut Fields<'_, '_>, faults: &mu
         &mut server.sessions_max,
         fields.size(faults, "sessions_max", COUNT),
     );
-    server.sessions_per_ip_max = fields.size(faults, "sessions_per_ip_max", COUNT);
+    // Of both, 0 is no limit, as of the times.
+    let sessions = fields.size(faults, "sessions_per_ip_max", 0..=*COUNT.end());
+    let sessions = sessions.map(|most| PerAddress::every(Some(most).filter(|most| *most > 0)));
+    set(&mut server.sessions_per_ip_max, sessions);
+    set(&mut server.connects_per_ip, rates::connects(fields, faults));
     set(
         &mut server.proxy_protocol,
         fields.flag(faults, "proxy_protocol"),
@@ -276,6 +288,7 @@ fn read_common(plan: &mut NetworkPlan, fields: &mut Fields<'_, '_>, faults: &mut
         plan.send_queue = send_queue(&mut fields, faults);
         fields.finish(faults, SEND_QUEUE_KEYS, &[]);
     }
+    set(&mut plan.input_rate, rates::input(fields, faults));
     let modes = [("turn", FlushMode::Turn), ("tick", FlushMode::Tick)];
     set(&mut plan.flush, fields.word(faults, "flush", &modes));
     let timeouts = &mut plan.timeouts;

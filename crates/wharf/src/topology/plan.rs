@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::frame::{ByteOrder, Framing, FramingError};
+use crate::limits::{InputRate, PerAddress, Rate};
 use crate::network::{FlushMode, Options, Reconnect};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -105,6 +106,8 @@ pub struct NetworkPlan {
     pub framing: FramingPlan,
     /// The limits of each session's send queue.
     pub send_queue: SendQueueLimits,
+    /// How much each session may send.
+    pub input_rate: InputRate,
     /// When its frames leave. With [`FlushMode::Tick`] the program has to flush.
     pub flush: FlushMode,
     /// Handshake, idle, write-stall and linger timeouts.
@@ -139,8 +142,10 @@ pub struct ListenPlan {
     pub addrs: Vec<String>,
     /// The most sessions at once.
     pub sessions_max: usize,
-    /// The most sessions from one address. Default: `None`, no limit.
-    pub sessions_per_ip_max: Option<usize>,
+    /// The most sessions from one address.
+    pub sessions_per_ip_max: PerAddress<usize>,
+    /// How fast one address may connect.
+    pub connects_per_ip: PerAddress<Rate>,
     /// Whether each connection begins with a PROXY protocol v2 header.
     pub proxy_protocol: bool,
 }
@@ -276,9 +281,9 @@ impl NetworkPlan {
     #[must_use]
     pub fn new(name: impl Into<String>, role: Role, port: impl Into<String>) -> Self {
         let options = Options::default();
-        let handshake = match role {
-            Role::Listen(_) => options.timeouts.handshake,
-            Role::Connect(_) => None,
+        let (handshake, idle) = match role {
+            Role::Listen(_) => (options.timeouts.handshake, options.timeouts.idle),
+            Role::Connect(_) => (None, None),
         };
         Self {
             name: name.into(),
@@ -288,9 +293,11 @@ impl NetworkPlan {
             lane: LanePlan::DEFAULT.to_owned(),
             framing: FramingPlan::default(),
             send_queue: options.send_queue,
+            input_rate: options.input_rate,
             flush: options.flush,
             timeouts: Timeouts {
                 handshake,
+                idle,
                 ..options.timeouts
             },
             frames_per_turn_max: None,
@@ -331,6 +338,7 @@ impl ListenPlan {
             addrs,
             sessions_max: options.sessions_max,
             sessions_per_ip_max: options.sessions_per_ip_max,
+            connects_per_ip: options.connects_per_ip,
             proxy_protocol: options.proxy_protocol,
         }
     }

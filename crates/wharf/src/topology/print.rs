@@ -8,6 +8,7 @@ use super::plan::{
     Topology, Workers,
 };
 use crate::frame::ByteOrder;
+use crate::limits::{InputRate, PerAddress, Rate, WhenOver};
 use crate::network::{FlushMode, Reconnect};
 use crate::session::queue::{SendQueueLimits, WhenFull};
 
@@ -110,6 +111,9 @@ fn network(plan: &NetworkPlan) -> Lines {
         Role::Connect(client) => self::client(client, &mut lines),
     }
     lines.set("send_queue", send_queue(&plan.send_queue));
+    if plan.input_rate != InputRate::default() {
+        lines.set("input_rate", input_rate(&plan.input_rate));
+    }
     let flush = match plan.flush {
         FlushMode::Turn => "turn",
         FlushMode::Tick => "tick",
@@ -130,8 +134,25 @@ fn network(plan: &NetworkPlan) -> Lines {
 
 fn server(plan: &ListenPlan, lines: &mut Lines) {
     lines.set("sessions_max", plan.sessions_max);
-    lines.set_some("sessions_per_ip_max", plan.sessions_per_ip_max);
+    // A limit for public addresses is a default, and no file can say it.
+    match plan.sessions_per_ip_max {
+        PerAddress::Public(_) => {}
+        PerAddress::Off => lines.set("sessions_per_ip_max", 0),
+        PerAddress::Every(most) => lines.set("sessions_per_ip_max", most),
+    }
+    match plan.connects_per_ip {
+        PerAddress::Public(_) => {}
+        PerAddress::Off => lines.set("connects_per_ip", rate(None)),
+        PerAddress::Every(most) => lines.set("connects_per_ip", rate(Some(most))),
+    }
     lines.set("proxy_protocol", plan.proxy_protocol);
+}
+
+fn rate(rate: Option<Rate>) -> String {
+    let mut lines = Lines::default();
+    lines.set("per_s", rate.map_or(0, |rate| rate.per_s));
+    lines.set_some("burst", rate.map(|rate| rate.burst));
+    lines.inline()
 }
 
 fn client(plan: &ConnectPlan, lines: &mut Lines) {
@@ -151,6 +172,20 @@ fn client(plan: &ConnectPlan, lines: &mut Lines) {
     reconnect.set("stable_ms", millis(*stable));
     reconnect.set("enabled", enabled);
     lines.set("reconnect", reconnect.inline());
+}
+
+fn input_rate(limits: &InputRate) -> String {
+    let mut lines = Lines::default();
+    lines.set_some("frames_per_s", limits.frames.map(|rate| rate.per_s));
+    lines.set_some("frames_burst", limits.frames.map(|rate| rate.burst));
+    lines.set_some("bytes_per_s", limits.bytes.map(|rate| rate.per_s));
+    lines.set_some("bytes_burst", limits.bytes.map(|rate| rate.burst));
+    let when_over = match limits.when_over {
+        WhenOver::Pause => "pause",
+        WhenOver::Close => "close",
+    };
+    lines.set("when_over", quoted(when_over));
+    lines.inline()
 }
 
 fn send_queue(limits: &SendQueueLimits) -> String {

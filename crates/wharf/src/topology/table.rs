@@ -282,6 +282,9 @@ enum Unit {
 
 impl Unit {
     fn of(key: &str) -> Self {
+        if key.ends_with("per_s") {
+            return Self::One;
+        }
         match key.rsplit('_').find(|part| *part != "max") {
             Some("us") => Self::Micros,
             Some("ms") => Self::Millis,

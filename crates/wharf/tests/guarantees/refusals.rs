@@ -174,6 +174,15 @@ pub(crate) fn bad_networks_are_named(w: &World) {
     zero("sessions_per_ip_max is 0", |server| {
         server.sessions_per_ip_max(0)
     });
+    zero("a number of connects_per_ip is 0", |server| {
+        server.connects_per_ip(wharf::Rate::per_second(0))
+    });
+    zero("a number of input_rate is 0", |server| {
+        server.input_rate(wharf::InputRate {
+            bytes: Some(wharf::Rate { per_s: 1, burst: 0 }),
+            ..wharf::InputRate::default()
+        })
+    });
     zero("frames_per_turn_max is 0", |server| {
         server.frames_per_turn_max(0)
     });

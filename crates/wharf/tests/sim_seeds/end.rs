@@ -314,8 +314,11 @@ fn wrong_counters(n: &NetworkSnapshot) -> Option<String> {
     }
     let ended = n.opened + n.closed_unopened;
     if n.is_server {
-        let refused =
-            n.refused_sessions_max + n.refused_per_ip + n.refused_stopping + n.refused_system;
+        let refused = n.refused_sessions_max
+            + n.refused_per_ip
+            + n.refused_connect_rate
+            + n.refused_stopping
+            + n.refused_system;
         return (n.accepted != ended + refused).then(|| {
             format!(
                 "accepted {} != {ended} sessions + {refused} refused",

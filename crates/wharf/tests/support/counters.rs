@@ -24,8 +24,11 @@ pub(crate) fn check_server(stats: &HostSnapshot, network: &str) {
     let net = get(stats, network);
     assert!(net.is_server);
     check_over(net);
-    let refused =
-        net.refused_sessions_max + net.refused_per_ip + net.refused_stopping + net.refused_system;
+    let refused = net.refused_sessions_max
+        + net.refused_per_ip
+        + net.refused_connect_rate
+        + net.refused_stopping
+        + net.refused_system;
     let told = net.opened + net.closed_unopened + refused;
     assert_eq!(net.accepted, told, "{net:#?}");
     assert_eq!((net.connects, net.connects_failed), (0, 0), "{net:#?}");

@@ -8,7 +8,10 @@ use wharf::topology::{
     ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan, PortPlan,
     Role, ThreadsPlan, Topology, Workers,
 };
-use wharf::{FlushMode, Reconnect, SendQueueLimits, Timeouts, WhenFull};
+use wharf::{
+    FlushMode, InputRate, PerAddress, Rate, Reconnect, SendQueueLimits, Timeouts, WhenFull,
+    WhenOver,
+};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -150,16 +153,45 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
     })
 }
 
+fn rate() -> impl Strategy<Value = Rate> {
+    (1u32..100, 1u32..100).prop_map(|(per_s, burst)| Rate { per_s, burst })
+}
+
+fn input_rate() -> impl Strategy<Value = InputRate> {
+    let policy = prop::sample::select(vec![WhenOver::Pause, WhenOver::Close]);
+    (prop::option::of(rate()), prop::option::of(rate()), policy).prop_map(
+        |(frames, bytes, when_over)| InputRate {
+            frames,
+            bytes,
+            when_over,
+        },
+    )
+}
+
+/// `None` is the default, which no file can say.
+fn per_address<T: Clone + std::fmt::Debug + 'static>(
+    limit: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Option<PerAddress<T>>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(PerAddress::Off)),
+        limit.prop_map(|limit| Some(PerAddress::Every(limit))),
+    ]
+}
+
 fn server() -> impl Strategy<Value = Role> {
     (
         1usize..100_000,
-        prop::option::of(1usize..100),
+        per_address(1usize..100),
+        per_address(rate()),
         any::<bool>(),
     )
-        .prop_map(|(sessions_max, sessions_per_ip_max, proxy_protocol)| {
+        .prop_map(|(sessions_max, sessions, connects, proxy_protocol)| {
+            let default = ListenPlan::new(Vec::new());
             Role::Listen(ListenPlan {
                 sessions_max,
-                sessions_per_ip_max,
+                sessions_per_ip_max: sessions.unwrap_or(default.sessions_per_ip_max),
+                connects_per_ip: connects.unwrap_or(default.connects_per_ip),
                 proxy_protocol,
                 ..ListenPlan::new(Vec::new())
             })
@@ -195,6 +227,7 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
     let flush = prop::sample::select(vec![FlushMode::Turn, FlushMode::Tick]);
     let turns = (
         flush,
+        input_rate(),
         prop::option::of(1usize..1000),
         prop::option::of(micros(1..10_000)),
     );
@@ -227,8 +260,9 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
                     send_queue,
                     timeouts,
                     flush: turns.0,
-                    frames_per_turn_max: turns.1,
-                    turn_time_max: turns.2,
+                    input_rate: turns.1,
+                    frames_per_turn_max: turns.2,
+                    turn_time_max: turns.3,
                     mailbox_max,
                     nodelay,
                     keepalive,
