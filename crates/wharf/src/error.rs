@@ -191,6 +191,9 @@ pub enum CloseReason {
     /// The peer sent more than its [`InputRate`](crate::InputRate) allows, and its policy is
     /// `close`.
     RateExceeded,
+    /// The sessions of the network or host hold as much as its [`MemoryLimit`](crate::MemoryLimit)
+    /// allows, and this one held most, or needed more.
+    MemoryCeiling,
 }
 
 impl CloseReason {
@@ -201,7 +204,7 @@ impl CloseReason {
     }
 
     /// Every name, in the order of [`crate::stats::NetworkSnapshot::closes`].
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "peer_closed",
         "reset",
         "closed",
@@ -217,6 +220,7 @@ impl CloseReason {
         "handler_panicked",
         "io",
         "rate_exceeded",
+        "memory_ceiling",
     ];
 
     pub(crate) fn index(&self) -> usize {
@@ -236,6 +240,7 @@ impl CloseReason {
             Self::HandlerPanicked => 12,
             Self::Io(_) => 13,
             Self::RateExceeded => 14,
+            Self::MemoryCeiling => 15,
         }
     }
 
@@ -265,6 +270,7 @@ impl fmt::Display for CloseReason {
             Self::HandlerError(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked => f.write_str("the handler panicked"),
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
+            Self::MemoryCeiling => f.write_str("the memory ceiling was reached"),
             Self::RateExceeded => f.write_str("the peer sent more than its rate allows"),
         }
     }

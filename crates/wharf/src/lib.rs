@@ -30,7 +30,7 @@ pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
 pub use handler::Handler;
 pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn, TopologyHost};
-pub use limits::{InputRate, PerAddress, Rate, WhenOver};
+pub use limits::{InputRate, MemoryLimit, PerAddress, Rate, WhenMemoryFull, WhenOver};
 pub use network::{
     Addrs, ClientBuilder, FlushMode, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
 };

@@ -16,6 +16,8 @@ mod lanes;
 mod late;
 #[path = "guarantees/limits.rs"]
 mod limits;
+#[path = "guarantees/memory.rs"]
+mod memory;
 #[path = "guarantees/once.rs"]
 mod once;
 #[path = "guarantees/panics.rs"]
@@ -47,7 +49,8 @@ use panics::panic_is_contained;
 use pools::{a_stuck_pool_turn_holds_back_no_frame, a_stuck_pool_turn_is_named};
 use refusals::{
     a_taken_port_leaves_nothing_started, an_unknown_backend_is_named, bad_addresses_are_named,
-    bad_lanes_are_named, bad_networks_are_named, bad_ports_are_named, what_does_not_fit_is_refused,
+    bad_lanes_are_named, bad_limits_are_named, bad_networks_are_named, bad_ports_are_named,
+    what_does_not_fit_is_refused,
 };
 use sending::{
     a_failed_encoder_leaves_nothing, a_gathering_thread_holds_nobody_back, a_turn_keeps_its_order,
@@ -87,6 +90,15 @@ mod queues_are_bounded {
     );
     matrix!(exclusive a_claimed_length_costs_nothing);
     matrix!(who_is_behind_is_known);
+}
+mod memory_is_bounded {
+    use crate::memory::*;
+    use crate::support::matrix;
+    matrix!(
+        at_the_ceiling_nothing_more_is_taken,
+        those_who_hold_most_are_shed
+    );
+    matrix!(half_frames_are_counted, jobs_are_counted);
 }
 mod rates_hold {
     use crate::limits::*;
@@ -144,6 +156,7 @@ mod bad_input_is_named {
     on_real_sockets!(
         bad_ports_are_named,
         bad_lanes_are_named,
+        bad_limits_are_named,
         bad_networks_are_named,
         bad_addresses_are_named,
         an_unknown_backend_is_named,

@@ -13,6 +13,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/wharf/src/port/iocp/handle.rs",
     "crates/wharf/src/port/iocp/op.rs",
     "crates/wharf/src/port/iocp/sys.rs",
+    "crates/wharf/src/port/inherit/environment.rs",
     "crates/wharf/src/port/kqueue.rs",
     "crates/wharf/src/port/signals/windows.rs",
     "crates/wharf/src/port/system/windows.rs",

@@ -1,5 +1,6 @@
 //! `wharf check`: what a topology file says, or what is wrong in it.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use serde::Serialize;
@@ -55,6 +56,7 @@ fn counts(topology: &Topology) -> String {
         ports,
         pools,
         networks,
+        host: _,
     } = topology;
     let mut counts = count(ports.len(), "port");
     if !pools.is_empty() {
@@ -146,6 +148,8 @@ struct Network<'a> {
     send_queue_bytes_max: usize,
     frame_bytes_max: usize,
     memory_bytes_max: u64,
+    /// What is limited, and by how much, as the table has it.
+    limits: BTreeMap<&'static str, &'a str>,
 }
 
 impl<'a> Right<'a> {
@@ -199,6 +203,11 @@ impl<'a> Network<'a> {
             send_queue_bytes_max: row.send_queue_bytes_max,
             frame_bytes_max: row.frame_bytes_max,
             memory_bytes_max: row.memory_bytes_max,
+            limits: row
+                .limits
+                .iter()
+                .map(|(what, limit)| (*what, &**limit))
+                .collect(),
         }
     }
 }

@@ -102,5 +102,6 @@ fn built_in(args: &DemoArgs) -> Topology {
         ports,
         pools: Vec::new(),
         networks: NETWORKS.into_iter().map(network).collect(),
+        ..Topology::default()
     }
 }

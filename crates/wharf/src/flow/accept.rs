@@ -1,6 +1,7 @@
 //! Accept: a connection becomes a session, or a refusal with its counter. Port work: no user code.
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -50,6 +51,18 @@ impl<H: Handler> Listener<H> {
             word: Word::new(0),
             inner: Mutex::new(inner),
         }
+    }
+
+    /// Whether it is closed, and what it accepted counts among the live.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.word.has(word::DEAD)
+    }
+
+    /// Another handle to its socket; `None` once it is closed.
+    pub(crate) fn share(&self) -> Option<io::Result<TcpListener>> {
+        let inner = self.inner.lock();
+        let socket = inner.socket.as_ref()?;
+        Some(self.net.sockets.share(socket))
     }
 
     /// Has it reported from now on.
@@ -153,6 +166,9 @@ impl<H: Handler> NetworkCore<H> {
         // Behind a balancer the address is another's.
         if !self.options.proxy_protocol && !self.connects.admit(peer.ip(), now) {
             return self.count_refusal(Refusal::ConnectRate);
+        }
+        if self.memory.refuses_sessions() {
+            return self.count_refusal(Refusal::Memory);
         }
         if !self.take_place() {
             return self.count_refusal(Refusal::SessionsMax);

@@ -27,12 +27,7 @@ impl<H: Handler> SessionCore<H> {
         turn: &mut Turning<'_, H>,
         now: Time,
     ) {
-        let jobs = {
-            let mut mailbox = self.mailbox.lock();
-            mailbox.closed = true;
-            std::mem::take(&mut mailbox.jobs)
-        };
-        for job in jobs {
+        for job in self.take_jobs() {
             self.run_job(session, turn, job);
         }
         self.flush_turn(now);

@@ -148,6 +148,9 @@ impl<H: Handler> SessionCore<H> {
 
     /// Appends to the send queue, or applies the full-policy.
     fn queue(self: &Arc<Self>, entry: Entry) -> Result<(), SendError> {
+        if let Err(refused) = self.within_memory() {
+            return self.judged(Err(refused));
+        }
         let limits = &self.net.options.send_queue;
         let pushed = {
             let mut out = self.out.lock();
@@ -161,6 +164,19 @@ impl<H: Handler> SessionCore<H> {
             pushed
         };
         self.judged(pushed)
+    }
+
+    /// Whether the queue may grow; else it is as if it were full.
+    pub(super) fn within_memory(&self) -> Result<(), SendError> {
+        if !self.net.memory.refuses(self.queue_grains()) {
+            return Ok(());
+        }
+        let refused = &self.net.events.memory_refused;
+        refused.fetch_add(1, Ordering::Relaxed);
+        Err(match self.net.options.send_queue.when_full {
+            WhenFull::Close | WhenFull::Error => SendError::Full,
+            WhenFull::DropNew | WhenFull::DropOld => SendError::Dropped,
+        })
     }
 
     /// Counts what the queue said, and closes if its policy is to.

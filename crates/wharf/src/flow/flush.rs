@@ -108,6 +108,8 @@ impl<H: Handler> SessionCore<H> {
                         frames,
                     });
                     self.mark_pending(&queue);
+                    drop(queue);
+                    self.may_keep_replies();
                     return Wrote::Blocked;
                 }
                 Err(error) => {
@@ -126,6 +128,15 @@ impl<H: Handler> SessionCore<H> {
         let mut queue = self.out.lock();
         queue.push_taken(entry);
         self.mark_pending(&queue);
+        drop(queue);
+        self.may_keep_replies();
+    }
+
+    /// What the turn has built is the session's now. If that is too much, it ends.
+    fn may_keep_replies(self: &Arc<Self>) {
+        if self.net.memory.refuses(self.queue_grains()) {
+            self.close(CloseHow::Abort, CloseReason::MemoryCeiling);
+        }
     }
 
     /// Under the queue's lock: the marks agree with what it holds.

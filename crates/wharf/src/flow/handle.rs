@@ -89,8 +89,7 @@ impl<H: Handler> SessionCore<H> {
         let mut budget = self.budget(cx.now, cx.lane);
         let mut waiting = self.mailbox.lock().jobs.len();
         while waiting > 0 {
-            let job = self.mailbox.lock().jobs.pop_front();
-            let Some(job) = job else { return };
+            let Some(job) = self.take_job() else { return };
             waiting -= 1;
             self.run_job(session, turn, job);
             if self.word.has(word::SHUT) {
@@ -152,7 +151,15 @@ impl<H: Handler> SessionCore<H> {
                 self.net.events.mailbox_full.fetch_add(1, Ordering::Relaxed);
                 return Err(SendError::Full);
             }
-            mailbox.jobs.push_back(job);
+            if self.net.memory.refuses(self.posted_grains()) {
+                self.net
+                    .events
+                    .memory_refused
+                    .fetch_add(1, Ordering::Relaxed);
+                return Err(SendError::Full);
+            }
+            mailbox.push(job);
+            self.note_mailbox(&mailbox);
         }
         self.raise(word::POSTED, self.net.port.now());
         Ok(())

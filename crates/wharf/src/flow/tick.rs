@@ -24,6 +24,9 @@ impl<H: Handler> SessionCore<H> {
     /// Holds one frame. Own replies do not gather in the turn: they would be overtaken by what
     /// others send, and a flush on another thread could not reach them.
     pub(super) fn hold(self: &Arc<Self>, wire: Wire<'_>) -> Result<(), SendError> {
+        if let Err(refused) = self.within_memory() {
+            return self.judged(Err(refused));
+        }
         let limits = &self.net.options.send_queue;
         let pushed = {
             let mut out = self.out.lock();

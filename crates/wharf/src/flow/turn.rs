@@ -134,6 +134,10 @@ impl<H: Handler> Served for SessionCore<H> {
         self.close(how, CloseReason::Shutdown);
     }
 
+    fn shed(self: Arc<Self>) {
+        self.close(CloseHow::Abort, CloseReason::MemoryCeiling);
+    }
+
     fn discard(self: Arc<Self>) {
         // First the marks: what is dropped below is the user's, and may still call.
         self.word.mark(word::DEAD | word::SHUT);
@@ -149,11 +153,7 @@ impl<H: Handler> Served for SessionCore<H> {
         turn.socket = None;
         let state = turn.state.take();
         drop(turn);
-        let jobs = {
-            let mut mailbox = self.mailbox.lock();
-            mailbox.closed = true;
-            std::mem::take(&mut mailbox.jobs)
-        };
+        let jobs = self.take_jobs();
         // On the supervisor's thread, which has to come to its end.
         for job in jobs {
             contained(|| drop(job));
@@ -198,6 +198,7 @@ impl<H: Handler> SessionCore<H> {
             // A deadline that passed before was no deadline of the goodbye.
             had &= !word::TIMER;
         }
+        self.keep(turn.partial.capacity());
         if turn.phase == Phase::Linger {
             self.linger(&mut turn, had, cx);
         }

@@ -1,10 +1,11 @@
 //! Declaring networks: names, ports and addresses are settled before anything starts.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::{Inner, Pool, Port, PortBuilder, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::memory::Memory;
 use crate::network::Declared;
 use crate::port::{PortCore, Sockets};
 use crate::sched::Lane;
@@ -30,6 +31,8 @@ pub(crate) struct Place {
     pub(crate) turns: Arc<PortCore>,
     /// In this lane of it.
     pub(crate) lane: usize,
+    /// What all sessions of the host hold.
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// The port of networks that name none.
@@ -77,6 +80,29 @@ impl<'a> Declaring<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The listener of this name that this process was given, for an address of this index.
+    pub(crate) fn inherited(&self, index: usize, name: &str) -> Result<TcpListener> {
+        if let Some(listener) = self.host.inherited(&self.name, index, None) {
+            return Ok(listener);
+        }
+        crate::port::inherit::from_environment(name).map_err(|error| {
+            let message = format!("network \"{}\" can't inherit a listener", self.name);
+            Error::new(ErrorKind::Listen, message).caused_by(error)
+        })
+    }
+
+    /// For each address the listener that was given for it, or that a predecessor gives.
+    pub(crate) fn adopted(
+        &self,
+        places: Vec<(SocketAddr, Option<TcpListener>)>,
+    ) -> Vec<Option<TcpListener>> {
+        let places = places.into_iter().enumerate();
+        let adopted = places.map(|(index, (addr, given))| {
+            given.or_else(|| self.host.inherited(&self.name, index, Some(addr)))
+        });
+        adopted.collect()
     }
 
     /// The name, the index and the port, all checked.
@@ -127,6 +153,7 @@ impl<'a> Declaring<'a> {
             sockets,
             turns,
             lane,
+            memory: Arc::clone(&self.host.memory),
         };
         Ok((self.name.clone(), index, place))
     }

@@ -68,6 +68,7 @@ impl Host {
     /// What can't work in a topology that was made by hand; a backend that does not work here; a
     /// host that has started.
     pub fn with_topology(mut self, topology: Topology) -> Result<TopologyHost> {
+        self.set_memory(topology.host.memory);
         let mut ports = Vec::new();
         for plan in &topology.ports {
             let mut builder = self.port(&plan.name).spin(plan.spin);
@@ -197,7 +198,7 @@ impl TopologyHost {
             .per_address(server.sessions_per_ip_max, server.connects_per_ip);
         let network = builder
             .planned(&plan, &port, pool.as_ref())?
-            .listen(server.addrs.clone())?;
+            .listen_planned(&server.addrs)?;
         self.declared.push(plan.name);
         Ok(network)
     }
@@ -338,6 +339,7 @@ macro_rules! planned {
                     .send_queue(plan.send_queue.clone())
                     .flush(plan.flush)
                     .input_rate(plan.input_rate.clone())
+                    .memory(plan.memory)
                     .socket(socket)
                     .mailbox_max(plan.mailbox_max);
                 if let Some(pool) = pool {

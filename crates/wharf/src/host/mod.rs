@@ -3,9 +3,11 @@
 mod crew;
 mod declare;
 mod from_file;
+mod handover;
 mod jobs;
 mod pool;
 mod port;
+mod shed;
 mod signals;
 mod start;
 mod stop;
@@ -18,12 +20,15 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::Handler;
+use crate::limits::MemoryLimit;
+use crate::limits::memory::Memory;
 use crate::network::{ClientBuilder, Declared, ServerBuilder};
 use crate::stats::HostSnapshot;
 
 use crew::Crew;
 pub(crate) use declare::{Declaring, Place};
 pub use from_file::TopologyHost;
+pub(crate) use handover::name_of;
 pub use pool::{Pool, PoolBuilder};
 pub use port::{Port, PortBuilder};
 pub use watch::StuckTurn;
@@ -80,6 +85,10 @@ pub(crate) struct Shared {
     engine: Engine,
     backend: Mutex<Option<String>>,
     inner: Mutex<Inner>,
+    /// What the sessions of all networks hold.
+    memory: Arc<Memory>,
+    /// Who was here before, and who comes next.
+    handover: Mutex<Option<handover::Handover>>,
     /// Signalled at each change of the stage.
     changed: Condvar,
     /// Signalled to have the supervisor look.
@@ -169,6 +178,8 @@ impl Host {
                 engine,
                 backend: Mutex::new(None),
                 inner: Mutex::new(inner),
+                memory: Arc::new(Memory::new(Some(MemoryLimit::OF_A_HOST), usize::MAX, None)),
+                handover: Mutex::default(),
                 changed: Condvar::new(),
                 attention: Condvar::new(),
             }),
@@ -187,6 +198,17 @@ impl Host {
     /// Default: 5 s.
     pub fn set_drain_deadline(&mut self, deadline: Duration) {
         self.shared.inner.lock().drain_deadline = deadline;
+    }
+
+    /// The ceiling for what the sessions of all networks hold together: frames that wait to be
+    /// sent, bytes that are not decoded, jobs; `None` is none. Default: 1 GiB, and near it those
+    /// that hold most are closed. A ceiling below 64 KiB counts as 64 KiB.
+    pub fn set_memory(&mut self, limit: impl Into<Option<MemoryLimit>>) {
+        let limit = limit.into().map(|limit| MemoryLimit {
+            bytes_max: limit.bytes_max.max(MemoryLimit::LEAST),
+            ..limit
+        });
+        self.shared.memory.set(limit);
     }
 
     /// How long a turn may last before the watchdog names it in the log. Default: 1 s.
@@ -333,6 +355,8 @@ impl Shared {
         };
         let ports = ports.iter().map(|port| &*port.shared.core);
         let pools = pools.iter().map(|pool| &*pool.shared.core);
-        crate::stats::snapshot(ports, pools, &networks)
+        let mut stats = crate::stats::snapshot(ports, pools, &networks);
+        stats.memory_bytes = self.memory.held_bytes();
+        stats
     }
 }

@@ -49,7 +49,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
             return Err(error);
         }
     }
-    Ok(())
+    shared.begin_handover().inspect_err(|_| {
+        if let Err(stuck) = shared.stop_and_wait() {
+            tracing::error!(%stuck, "a start that failed could not be undone");
+        }
+    })
 }
 
 /// Step 0: is there something to start, and may it be?

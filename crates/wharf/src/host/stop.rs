@@ -227,6 +227,7 @@ impl Shared {
             core.discard_all();
         }
         networks.iter().for_each(|network| network.forget());
+        self.end_handover();
         self.inner.lock().stage = Stage::Stopped(stuck);
         self.changed.notify_all();
     }

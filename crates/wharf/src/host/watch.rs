@@ -164,6 +164,7 @@ impl Supervisor {
             return Time::NEVER;
         }
         self.name_stuck_turns();
+        self.shared.shed();
         if self.shared.is_stopping() {
             return self.shared.step_stop(now);
         }

@@ -34,9 +34,9 @@ pub enum WhenOver {
     Close,
 }
 
-/// Who waits for tokens waits for what this time brings, so that a flood of sessions with a high
-/// rate is no flood of timers: at most a hundred a second each.
-const WAIT: Duration = Duration::from_millis(10);
+/// Who waits for tokens waits for what a hundredth of a second brings, so that a flood of sessions
+/// with a high rate is no flood of timers.
+const WAITS_PER_S: u32 = 100;
 
 /// What a turn may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +108,8 @@ impl Meter {
             if bucket.tokens() > 0 {
                 return Duration::ZERO;
             }
-            let worth = u64::from(rate.per_s) * WAIT.as_millis() as u64 / 1000;
-            bucket.wait(*rate, worth.clamp(1, u64::from(rate.burst)))
+            let worth = (rate.per_s / WAITS_PER_S).clamp(1, rate.burst);
+            bucket.wait(*rate, u64::from(worth))
         });
         waits.max().unwrap_or_default()
     }

@@ -4,7 +4,9 @@
 pub(crate) mod addresses;
 pub(crate) mod bucket;
 pub(crate) mod input;
+pub(crate) mod memory;
 
 pub use addresses::PerAddress;
 pub use bucket::Rate;
 pub use input::{InputRate, WhenOver};
+pub use memory::{MemoryLimit, WhenMemoryFull};

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
 use crate::handler::Handler;
 use crate::host::{Declaring, Pool, Port};
-use crate::limits::InputRate;
+use crate::limits::{InputRate, MemoryLimit};
 use crate::port::SocketOptions;
 use crate::session::SessionId;
 use crate::session::deadlines::Timeouts;
@@ -110,6 +110,7 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
             options: self.options,
             place,
             addrs,
+            adopted: Vec::new(),
         }
         .resolve();
         self.declaring.declared(Arc::new(Arc::clone(&network.0)));

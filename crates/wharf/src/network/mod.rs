@@ -1,21 +1,23 @@
 //! Networks: a server listens, a client keeps links; both have sessions, a handler, and a port.
 
 mod client;
+mod declared;
 mod link;
 mod options;
 mod server;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::error::{CloseReason, Error, ErrorKind, Result};
+use crate::error::CloseReason;
 use crate::flow::Listener;
 use crate::handler::Handler;
 use crate::host::Place;
 use crate::limits::addresses::{Addresses, Connects};
+use crate::limits::memory::Memory;
 use crate::port::{PortCore, Sockets};
 use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
@@ -23,6 +25,7 @@ use crate::session::held::HeldList;
 use crate::session::registry::{Registry, Sessions};
 
 pub use client::{ClientBuilder, LinkState};
+pub(crate) use declared::{Declared, Holder};
 pub(crate) use link::Link;
 pub(crate) use options::Options;
 pub use options::{FlushMode, Reconnect};
@@ -43,6 +46,8 @@ pub(crate) enum Refusal {
     Aborted,
     /// Its address connects faster than `connects_per_ip`.
     ConnectRate,
+    /// The memory ceiling of the network or host is reached.
+    Memory,
 }
 
 /// Events of a network: rare enough to be counted in one place.
@@ -51,7 +56,7 @@ pub(crate) struct Events {
     /// Sessions that hold a socket, those being opened or closed included.
     pub(crate) live: AtomicUsize,
     pub(crate) accepted: AtomicU64,
-    pub(crate) refused: [AtomicU64; 6],
+    pub(crate) refused: [AtomicU64; 7],
     pub(crate) refused_by_handler: AtomicU64,
     pub(crate) accept_backoffs: AtomicU64,
     pub(crate) opened: AtomicU64,
@@ -68,6 +73,7 @@ pub(crate) struct Events {
     pub(crate) frames_lost: AtomicU64,
     pub(crate) discarded_bytes: AtomicU64,
     pub(crate) throttled: AtomicU64,
+    pub(crate) memory_refused: AtomicU64,
     pub(crate) linger_cut: AtomicU64,
     pub(crate) connects: AtomicU64,
     pub(crate) connects_failed: AtomicU64,
@@ -90,10 +96,13 @@ pub(crate) struct NetworkCore<H: Handler> {
     pub(crate) registry: Registry<H>,
     pub(crate) addresses: Addresses,
     pub(crate) connects: Connects,
+    pub(crate) memory: Memory,
     pub(crate) events: Events,
     stopping: AtomicBool,
     /// What a server listens on, or a client connects to.
     addrs: Vec<SocketAddr>,
+    /// Bound by others, one for each address or none, until it serves.
+    adopted: Mutex<Vec<Option<TcpListener>>>,
     listeners: Mutex<Vec<Arc<Listener<H>>>>,
     local_addrs: Mutex<Vec<SocketAddr>>,
     links: Mutex<Vec<Arc<Link<H>>>>,
@@ -142,135 +151,6 @@ impl<H: Handler> SessionCore<H> {
         if admitted {
             self.net.addresses.release(self.peer().ip());
         }
-    }
-}
-
-/// What the host does with a network, whatever its handler.
-pub(crate) trait Declared: Send + Sync {
-    fn name(&self) -> &str;
-    fn index(&self) -> usize;
-    fn port(&self) -> &Arc<PortCore>;
-    /// Whose workers run its callbacks.
-    fn turns(&self) -> &Arc<PortCore>;
-    /// The lane of its new sessions.
-    fn lane(&self) -> usize;
-    fn events(&self) -> &Events;
-    fn sessions(&self) -> usize;
-    /// Bytes in all send queues, and how many sessions are above their high-water mark.
-    fn send_queues(&self) -> (usize, usize);
-    fn is_server(&self) -> bool;
-    /// Addresses it listens on: bound ones once started, declared ones before.
-    fn listens_on(&self) -> Vec<SocketAddr>;
-    /// Binds its listeners; nothing is served yet.
-    fn bind(&self) -> Result<()>;
-    /// Serves: listeners report, links connect.
-    fn go(&self) -> Result<()>;
-    /// Takes no new session from now on and ends the others, in good order or at once.
-    fn stop(&self, abort: bool);
-    /// Lets go of listeners and links, so that nothing refers in a circle.
-    fn forget(&self);
-    /// The start failed: it listens nowhere.
-    fn unbind(&self);
-}
-
-impl<H: Handler> Declared for Arc<NetworkCore<H>> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn index(&self) -> usize {
-        self.index
-    }
-
-    fn port(&self) -> &Arc<PortCore> {
-        &self.port
-    }
-
-    fn turns(&self) -> &Arc<PortCore> {
-        &self.turns
-    }
-
-    fn lane(&self) -> usize {
-        self.lane
-    }
-
-    fn events(&self) -> &Events {
-        &self.events
-    }
-
-    fn sessions(&self) -> usize {
-        self.registry.count()
-    }
-
-    fn send_queues(&self) -> (usize, usize) {
-        let (mut bytes, mut behind) = (0, 0);
-        self.registry.for_each(|session| {
-            let queue = session.send_queue();
-            bytes += queue.bytes;
-            behind += usize::from(queue.behind);
-        });
-        (bytes, behind)
-    }
-
-    fn is_server(&self) -> bool {
-        self.options.links == 0
-    }
-
-    fn listens_on(&self) -> Vec<SocketAddr> {
-        let bound = self.local_addrs.lock().clone();
-        if !self.is_server() {
-            Vec::new()
-        } else if bound.is_empty() {
-            self.addrs.clone()
-        } else {
-            bound
-        }
-    }
-
-    fn bind(&self) -> Result<()> {
-        if self.is_server() {
-            self.bind_listeners()
-        } else {
-            self.make_links()
-        }
-    }
-
-    fn go(&self) -> Result<()> {
-        for listener in self.listeners.lock().iter() {
-            listener.register().map_err(|error| {
-                let message = format!("network \"{}\": its listener can't be watched", self.name);
-                Error::new(ErrorKind::System, message).caused_by(error)
-            })?;
-        }
-        for link in self.links.lock().iter() {
-            link.start(self.port.now());
-        }
-        Ok(())
-    }
-
-    fn stop(&self, abort: bool) {
-        self.stopping.store(true, Ordering::Release);
-        for tenant in self.port.table.tenants() {
-            if tenant.network() == Some(self.index) {
-                tenant.shutdown(abort);
-            }
-        }
-    }
-
-    fn forget(&self) {
-        self.listeners.lock().clear();
-        self.links.lock().clear();
-        drop(self.held.take());
-        let groups = std::mem::take(&mut *self.groups.lock());
-        for group in groups.iter().filter_map(Weak::upgrade) {
-            // Dropped outside the lock: a session may take a user's value with it.
-            drop(std::mem::take(&mut *group.lock()));
-        }
-    }
-
-    fn unbind(&self) {
-        self.forget();
-        self.local_addrs.lock().clear();
     }
 }
 
@@ -418,6 +298,7 @@ struct Declaration<H> {
     options: Options,
     place: Place,
     addrs: Vec<SocketAddr>,
+    adopted: Vec<Option<TcpListener>>,
 }
 
 impl<H: Handler> Declaration<H> {
@@ -429,18 +310,21 @@ impl<H: Handler> Declaration<H> {
             options,
             place,
             addrs,
+            adopted,
         } = self;
         let Place {
             port,
             sockets,
             turns,
             lane,
+            memory,
         } = place;
         Network(Arc::new(NetworkCore {
             name,
             index,
             handler,
             addresses: Addresses::new(options.sessions_per_ip_max, options.ipv6_prefix_bits),
+            memory: Memory::new(options.memory, options.sessions_max, Some(memory)),
             connects: Connects::new(options.connects_per_ip, options.ipv6_prefix_bits),
             options,
             port,
@@ -451,6 +335,7 @@ impl<H: Handler> Declaration<H> {
             events: Events::default(),
             stopping: AtomicBool::new(false),
             addrs,
+            adopted: Mutex::new(adopted),
             listeners: Mutex::default(),
             local_addrs: Mutex::default(),
             links: Mutex::default(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
-use crate::limits::{InputRate, PerAddress, Rate};
+use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate};
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -22,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) sessions_per_ip_max: PerAddress<usize>,
     pub(crate) connects_per_ip: PerAddress<Rate>,
     pub(crate) input_rate: InputRate,
+    pub(crate) memory: Option<MemoryLimit>,
     pub(crate) ipv6_prefix_bits: u8,
     pub(crate) proxy_protocol: bool,
     pub(crate) mailbox_max: usize,
@@ -50,6 +51,7 @@ impl Default for Options {
                 burst: 256,
             }),
             input_rate: InputRate::default(),
+            memory: None,
             ipv6_prefix_bits: 64,
             proxy_protocol: false,
             mailbox_max: 1024,
@@ -191,6 +193,18 @@ pub(super) fn check(network: &str, options: &Options) -> Result<()> {
     let input = [options.input_rate.frames, options.input_rate.bytes];
     if input.iter().flatten().any(is_zero) {
         return zero("a number of input_rate");
+    }
+    if let Some(limit) = options
+        .memory
+        .filter(|limit| limit.bytes_max < MemoryLimit::LEAST)
+    {
+        let message = format!(
+            "network \"{network}\": the bytes_max of its memory is {}; it must be at least {}, and \
+             None is no limit",
+            limit.bytes_max,
+            MemoryLimit::LEAST
+        );
+        return Err(Error::new(ErrorKind::Config, message));
     }
     if options.frames_per_turn_max == 0 {
         return zero("frames_per_turn_max");

@@ -1,6 +1,6 @@
 //! Servers: what is declared, and the binding of their listeners.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::flow::Listener;
 use crate::frame::Framing;
 use crate::handler::Handler;
 use crate::host::{Declaring, Pool, Port};
-use crate::limits::{InputRate, PerAddress, Rate};
+use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate};
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -100,6 +100,9 @@ impl<A: Addrs> Addrs for Vec<A> {
     }
 }
 
+/// In front of the name of a listener that is inherited.
+const INHERIT: &str = "inherit:";
+
 /// Declares a server; [`Self::listen`] ends it. Everything but the address has a default.
 #[must_use = "the server is declared by .listen(address)"]
 #[derive(Debug)]
@@ -161,6 +164,14 @@ macro_rules! common_options {
         /// How much each session may send us, and what happens beyond. Default: no limit.
         pub fn input_rate(mut self, limits: InputRate) -> Self {
             self.options.input_rate = limits;
+            self
+        }
+
+        /// A ceiling for what all its sessions hold together; `None` is none of its own. Default:
+        /// none, as the host has one for all networks
+        /// ([`Host::set_memory`](crate::Host::set_memory)).
+        pub fn memory(mut self, limit: impl Into<Option<MemoryLimit>>) -> Self {
+            self.options.memory = limit.into();
             self
         }
 
@@ -283,13 +294,60 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
     /// # Errors
     /// An address that can't be understood or resolved; an option that can't work; a name or an
     /// address that another network has.
-    pub fn listen(mut self, addrs: impl Addrs) -> Result<Network<H>> {
+    pub fn listen(self, addrs: impl Addrs) -> Result<Network<H>> {
         let addrs = self.declaring.name_it(addrs.resolve())?;
+        let bind = addrs.into_iter().map(|addr| (addr, None)).collect();
+        self.declare(bind)
+    }
+
+    /// Ends the declaration: serves a listener that was bound elsewhere. The backlog is as whoever
+    /// bound it has set it.
+    ///
+    /// # Errors
+    /// As [`Self::listen`]. At the start: a system where a listener can't be taken over.
+    pub fn listen_on(self, listener: TcpListener) -> Result<Network<H>> {
+        let addr = listener.local_addr().map_err(Error::from);
+        let addr = self.declaring.name_it(addr)?;
+        self.declare(vec![(addr, Some(listener))])
+    }
+
+    /// Ends the declaration: serves the listener of this name that the service manager has passed
+    /// to this process (systemd socket activation: `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`),
+    /// or the one that a predecessor gives ([`Host::hand_over_at`](crate::Host::hand_over_at)).
+    /// In a topology: `listen = "inherit:NAME"`.
+    ///
+    /// # Errors
+    /// No such listener; as [`Self::listen`].
+    pub fn listen_inherited(self, name: &str) -> Result<Network<H>> {
+        self.listen_planned(&[format!("{INHERIT}{name}")])
+    }
+
+    /// Addresses as a topology has them.
+    pub(crate) fn listen_planned(self, addrs: &[String]) -> Result<Network<H>> {
+        let mut places = Vec::new();
+        for text in addrs {
+            if let Some(name) = text.strip_prefix(INHERIT) {
+                let listener = self.declaring.inherited(places.len(), name)?;
+                let addr = self
+                    .declaring
+                    .name_it(listener.local_addr().map_err(Error::from))?;
+                places.push((addr, Some(listener)));
+            } else {
+                let addrs = self.declaring.name_it(text.resolve())?;
+                places.extend(addrs.into_iter().map(|addr| (addr, None)));
+            }
+        }
+        self.declare(places)
+    }
+
+    fn declare(mut self, places: Vec<(SocketAddr, Option<TcpListener>)>) -> Result<Network<H>> {
+        let addrs: Vec<_> = places.iter().map(|(addr, _)| *addr).collect();
         self.declaring.refuse_taken(&addrs)?;
         // What is set on the listener is inherited by what it accepts.
         self.options.listen.socket = self.options.socket.clone();
         super::options::check(&self.declaring.name, &self.options)?;
         let (name, index, place) = self.declaring.settle()?;
+        let adopted = self.declaring.adopted(places);
         let network = Declaration {
             name,
             index,
@@ -297,6 +355,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
             options: self.options,
             place,
             addrs,
+            adopted,
         }
         .resolve();
         self.declaring.declared(Arc::new(Arc::clone(&network.0)));
@@ -307,7 +366,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
 impl<H: Handler> NetworkCore<H> {
     /// Binds all listeners.
     pub(super) fn bind_listeners(self: &Arc<Self>) -> Result<()> {
-        for &addr in &self.addrs {
+        for (index, &addr) in self.addrs.iter().enumerate() {
             let failed = |error: std::io::Error| {
                 let mend = match error.kind() {
                     std::io::ErrorKind::AddrInUse => {
@@ -318,13 +377,24 @@ impl<H: Handler> NetworkCore<H> {
                     std::io::ErrorKind::PermissionDenied => {
                         "ports below 1024 need a privilege; take a higher one"
                     }
+                    std::io::ErrorKind::Unsupported => {
+                        "this backend can't take a listener from elsewhere; listen on an address"
+                    }
                     _ => "see the system's message",
                 };
                 let message = format!("network \"{}\" can't listen on {addr}: {mend}", self.name);
                 Error::new(ErrorKind::Listen, message).caused_by(error)
             };
             let sockets = &self.sockets;
-            let socket = sockets.listen(addr, &self.options.listen).map_err(failed)?;
+            let adopted = self.adopted.lock().get_mut(index).and_then(|at| {
+                // Another handle: a start that fails may be tried again.
+                Some(at.as_ref()?.try_clone())
+            });
+            let socket = match adopted {
+                Some(listener) => listener.and_then(|l| sockets.adopt(l, &self.options.listen)),
+                None => sockets.listen(addr, &self.options.listen),
+            };
+            let socket = socket.map_err(failed)?;
             let local = sockets.local_addr(&socket).map_err(failed)?;
             let mut made = None;
             self.port.table.insert(|token| {

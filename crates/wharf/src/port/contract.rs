@@ -31,7 +31,7 @@
 //!    as clause 5 says, and the kernel has let go of all buffers when the call returns.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::socket::Socket;
@@ -225,6 +225,24 @@ pub(crate) trait Sockets: Backend {
     /// # Errors
     /// What the system said: address in use, not available, permission, no descriptors.
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket>;
+
+    /// A listener that somebody else has bound, as if [`Self::listen`] had made it.
+    ///
+    /// # Errors
+    /// What the system said; `Unsupported` where no listener comes from elsewhere.
+    fn adopt(&self, listener: TcpListener, options: &ListenOptions) -> io::Result<Socket> {
+        let _ = (listener, options);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Another handle to the listener's socket, to be passed on.
+    ///
+    /// # Errors
+    /// As of [`Self::adopt`].
+    fn share(&self, listener: &Socket) -> io::Result<TcpListener> {
+        let _ = listener;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Starts to connect. The end of it is reported as writable, hung up or failed after
     /// [`Self::register`]; then [`Self::connect_result`] says which.

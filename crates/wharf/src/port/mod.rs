@@ -16,6 +16,7 @@ pub(crate) mod current;
 mod drive;
 #[cfg(target_os = "linux")]
 mod epoll;
+pub(crate) mod inherit;
 #[cfg(windows)]
 mod iocp;
 mod jobs;

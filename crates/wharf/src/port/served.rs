@@ -97,6 +97,9 @@ pub(crate) trait Served: Send + Sync + 'static {
         let _ = abort;
     }
 
+    /// Ends at once to give back the memory that it holds.
+    fn shed(self: Arc<Self>) {}
+
     /// The port has stopped and no worker is left: lets go of the socket and of user state.
     fn discard(self: Arc<Self>);
 }

@@ -1,7 +1,7 @@
 //! The sockets of Unix systems, for every queue that can watch a descriptor.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -69,6 +69,17 @@ impl<K: Kernel> Sockets for K {
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         Ok(socket.into())
+    }
+
+    fn adopt(&self, listener: TcpListener, options: &ListenOptions) -> io::Result<Socket> {
+        let socket = socket2::Socket::from(listener);
+        socket.set_nonblocking(true)?;
+        apply(&socket, &options.socket)?;
+        Ok(socket.into())
+    }
+
+    fn share(&self, listener: &Socket) -> io::Result<TcpListener> {
+        Ok(os(listener)?.socket.try_clone()?.into())
     }
 
     fn connect(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {

@@ -15,6 +15,7 @@ use super::{Job, SessionId};
 use crate::error::{CloseReason, Error, ErrorKind, Result};
 use crate::handler::Handler;
 use crate::limits::input::Meter;
+use crate::limits::memory::grains;
 use crate::network::{Link, NetworkCore};
 use crate::port::{GATHER_MAX, Served, Socket, Sockets, Token};
 use crate::time::Time;
@@ -37,6 +38,9 @@ pub(crate) struct SessionCore<H: Handler> {
     /// Mirrors of `out`'s counts, for looks without the lock.
     queued_bytes: AtomicUsize,
     queued_frames: AtomicUsize,
+    /// Grains of memory in what is not decoded, and in the mailbox.
+    kept: AtomicUsize,
+    posted: AtomicUsize,
     /// The list of a turn that it joined last and is still on; 0 for none.
     pub(crate) gathered_by: AtomicUsize,
     pub(crate) mailbox: Mutex<Mailbox<H>>,
@@ -50,7 +54,26 @@ pub(crate) struct SessionCore<H: Handler> {
 /// Jobs posted and not run.
 pub(crate) struct Mailbox<H: Handler> {
     pub(crate) jobs: VecDeque<Job<H>>,
+    /// Of the jobs; what they own elsewhere is not known.
+    bytes: usize,
     pub(crate) closed: bool,
+}
+
+impl<H: Handler> Mailbox<H> {
+    pub(crate) fn push(&mut self, job: Job<H>) {
+        self.bytes += bytes_of(&job);
+        self.jobs.push_back(job);
+    }
+
+    fn pop(&mut self) -> Option<Job<H>> {
+        let job = self.jobs.pop_front()?;
+        self.bytes -= bytes_of(&job);
+        Some(job)
+    }
+}
+
+fn bytes_of<H: Handler>(job: &Job<H>) -> usize {
+    size_of::<Job<H>>() + size_of_val(&**job)
 }
 
 /// What a session has moved; written by the holder of the turn (in) or flush right (out) alone.
@@ -192,9 +215,12 @@ impl<H: Handler> SessionCore<H> {
             out: Mutex::default(),
             queued_bytes: AtomicUsize::new(0),
             queued_frames: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
+            posted: AtomicUsize::new(0),
             gathered_by: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox {
                 jobs: VecDeque::new(),
+                bytes: 0,
                 closed: false,
             }),
             deadlines: Deadlines::default(),
@@ -302,8 +328,68 @@ impl<H: Handler> SessionCore<H> {
 
     /// Under the queue's lock: shows its counts to those who look without it.
     pub(crate) fn mirror(&self, queue: &SendQueue) {
+        let before = self.queue_grains();
         self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
         self.queued_frames.store(queue.frames(), Ordering::Relaxed);
+        self.note_memory(before, self.queue_grains());
+    }
+
+    /// Grains of memory in the send queue.
+    pub(crate) fn queue_grains(&self) -> usize {
+        let (bytes, frames) = self.queued();
+        grains(bytes + frames * size_of::<Entry>())
+    }
+
+    /// The holder of the turn keeps so many bytes undecoded, and may be refused to.
+    pub(crate) fn keep(self: &Arc<Self>, bytes: usize) {
+        let (before, after) = (self.kept.load(Ordering::Relaxed), grains(bytes));
+        if before != after {
+            self.kept.store(after, Ordering::Relaxed);
+            self.note_memory(before, after);
+            if after > before && self.net.memory.refuses(after) {
+                self.close(CloseHow::Abort, CloseReason::MemoryCeiling);
+            }
+        }
+    }
+
+    /// Grains of memory in the mailbox.
+    pub(crate) fn posted_grains(&self) -> usize {
+        self.posted.load(Ordering::Relaxed)
+    }
+
+    /// Under the mailbox's lock: counts what it holds now.
+    pub(crate) fn note_mailbox(&self, mailbox: &Mailbox<H>) {
+        let (before, after) = (self.posted_grains(), grains(mailbox.bytes));
+        self.posted.store(after, Ordering::Relaxed);
+        self.note_memory(before, after);
+    }
+
+    /// Takes the first job.
+    pub(crate) fn take_job(&self) -> Option<Job<H>> {
+        let mut mailbox = self.mailbox.lock();
+        let job = mailbox.pop();
+        self.note_mailbox(&mailbox);
+        job
+    }
+
+    /// Takes all jobs; no more are accepted.
+    pub(crate) fn take_jobs(&self) -> VecDeque<Job<H>> {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.closed = true;
+        mailbox.bytes = 0;
+        self.note_mailbox(&mailbox);
+        std::mem::take(&mut mailbox.jobs)
+    }
+
+    fn note_memory(&self, before: usize, after: usize) {
+        if before != after {
+            self.net.memory.moved(before, after);
+        }
+    }
+
+    /// Grains of memory in all of it.
+    pub(crate) fn held_grains(&self) -> usize {
+        self.queue_grains() + self.kept.load(Ordering::Relaxed) + self.posted_grains()
     }
 
     /// The close that was asked for.

@@ -20,6 +20,9 @@ pub struct HostSnapshot {
     pub pools: Vec<PortSnapshot>,
     /// In the order of declaration.
     pub networks: Vec<NetworkSnapshot>,
+    /// What the sessions of all networks hold now, in bytes, as
+    /// [`MemoryLimit`](crate::MemoryLimit) counts it.
+    pub memory_bytes: usize,
 }
 
 /// What a lane of a port or pool has done.
@@ -104,6 +107,8 @@ pub struct NetworkSnapshot {
     pub queued_bytes: usize,
     /// Sessions above their high-water mark now: readers that are behind.
     pub sessions_behind: usize,
+    /// What its sessions hold now, in bytes, as [`MemoryLimit`](crate::MemoryLimit) counts it.
+    pub memory_bytes: usize,
     /// Connections taken from the kernel.
     pub accepted: u64,
     /// Refused because of `sessions_max`.
@@ -112,6 +117,8 @@ pub struct NetworkSnapshot {
     pub refused_per_ip: u64,
     /// Refused because of `connects_per_ip`.
     pub refused_connect_rate: u64,
+    /// Refused because the memory ceiling was reached.
+    pub refused_memory: u64,
     /// Refused because the network was stopping.
     pub refused_stopping: u64,
     /// Refused because the system could not watch the socket.
@@ -151,6 +158,9 @@ pub struct NetworkSnapshot {
     pub discarded_bytes: u64,
     /// Times that a session was not read until its `input_rate` allowed more.
     pub throttled: u64,
+    /// Frames and jobs refused because the memory ceiling was reached; the frames meet the send
+    /// queue's policy, and are counted there too.
+    pub memory_refused: u64,
     /// Goodbyes cut by the linger time.
     pub linger_cut: u64,
     /// Connects tried.
@@ -209,6 +219,7 @@ pub(crate) fn snapshot<'a>(
             .iter()
             .map(|network| of_network(&**network))
             .collect(),
+        memory_bytes: 0,
     }
 }
 
@@ -274,6 +285,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         sessions_live: events.live.load(Ordering::Relaxed),
         queued_bytes,
         sessions_behind,
+        memory_bytes: network.memory().held_bytes(),
         accepted: read(&events.accepted),
         refused_sessions_max: refused(0),
         refused_per_ip: refused(1),
@@ -281,6 +293,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         refused_system: refused(3),
         refused_aborted: refused(4),
         refused_connect_rate: refused(5),
+        refused_memory: refused(6),
         refused_by_handler: read(&events.refused_by_handler),
         accept_backoffs: read(&events.accept_backoffs),
         opened: read(&events.opened),
@@ -296,6 +309,7 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         dropped_old: read(&events.dropped_old),
         frames_lost: read(&events.frames_lost),
         discarded_bytes: read(&events.discarded_bytes),
+        memory_refused: read(&events.memory_refused),
         throttled: read(&events.throttled),
         linger_cut: read(&events.linger_cut),
         connects: read(&events.connects),

@@ -12,6 +12,16 @@ pub(super) enum For {
 /// Why this can't be an address, as the rest of a sentence that begins with it. Names are not
 /// resolved: that needs the network.
 pub(super) fn check(text: &str, usage: For) -> Result<(), String> {
+    if let Some(name) = text.strip_prefix("inherit:") {
+        let bad = name.is_empty() || name.contains(|c: char| c == ':' || c.is_control());
+        return match usage {
+            For::Listen if bad => Err("has no name; write inherit:NAME, as the service manager \
+                                       calls the socket"
+                .to_owned()),
+            For::Listen => Ok(()),
+            For::Connect => Err("can't be connected to; a listener is inherited".to_owned()),
+        };
+    }
     let (host, port) = split(text)?;
     if usage == For::Connect {
         if port == 0 {
@@ -164,6 +174,8 @@ mod tests {
             "localhost:1",
             "game-1.example.org:65535",
             "host_name:80",
+            "inherit:game",
+            "inherit:game server-1.socket",
         ] {
             assert_eq!(check(text, For::Listen), Ok(()), "{text}");
         }
@@ -188,10 +200,13 @@ mod tests {
             ("tcp://a:80/", "write host:port alone: \"a:80\""),
             (" a:80", "blanks"),
             ("a b:80", "' '"),
+            ("inherit:", "has no name"),
+            ("inherit:a:80", "has no name"),
         ] {
             let said = check(text, For::Listen).unwrap_err();
             assert!(said.contains(why), "{text:?}: {said}");
         }
+        assert!(check("inherit:game", For::Connect).is_err());
         assert!(check("0.0.0.0:80", For::Connect).is_err());
         assert!(check("10.0.0.1:0", For::Connect).is_err());
     }
@@ -213,6 +228,7 @@ mod tests {
             ("127.0.0.1:7777", "127.0.0.1:7778", false),
             ("127.0.0.1:0", "127.0.0.1:0", false),
             ("10.0.0.1:80", "10.0.0.2:80", false),
+            ("inherit:game", "inherit:chat", false),
         ] {
             assert_eq!(collide(one, other), same, "{one} {other}");
             assert_eq!(collide(other, one), same, "{other} {one}");

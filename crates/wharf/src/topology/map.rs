@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::limits_text;
 use super::nearest::listed;
 use super::plan::{NetworkPlan, Role, ThreadsPlan, Topology};
 
@@ -17,6 +18,8 @@ pub struct ThreadMap {
     pub rows: Vec<ThreadRow>,
     /// The networks, in the order of the file.
     pub networks: Vec<NetworkRow>,
+    /// The ceiling for what all sessions of all networks hold, in bytes; `None` for none.
+    pub memory_bytes_max: Option<usize>,
     /// What works but may surprise, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -78,9 +81,12 @@ pub struct NetworkRow {
     pub send_queue_bytes_max: usize,
     /// The largest frame, and so the most that one session keeps of what it has not handled.
     pub frame_bytes_max: usize,
-    /// What all its sessions hold at worst: `sessions_max * (send_queue_bytes_max +
-    /// frame_bytes_max)`.
+    /// What all its sessions hold at worst, were there no ceiling: `sessions_max *
+    /// (send_queue_bytes_max + frame_bytes_max)`.
     pub memory_bytes_max: u64,
+    /// What it does with a peer that is silent, stuck, too many or too fast, in words: what is
+    /// limited, and by how much.
+    pub limits: Vec<(&'static str, String)>,
     /// The most threads that its handlers occupy at once.
     pub workers_most: usize,
 }
@@ -108,6 +114,7 @@ impl Topology {
                 .fold(0, usize::saturating_add),
             rows,
             networks,
+            memory_bytes_max: self.host.memory.map(|limit| limit.bytes_max),
             warnings: Vec::new(),
         };
         map.warn();
@@ -172,6 +179,7 @@ fn network_row(plan: &NetworkPlan, rows: &[ThreadRow]) -> NetworkRow {
         memory_bytes_max: wide(queue)
             .saturating_add(wide(frame))
             .saturating_mul(wide(sessions_max)),
+        limits: limits_text::of(plan),
         workers_most: lane.map_or(0, |lane| lane.workers_most),
     }
 }

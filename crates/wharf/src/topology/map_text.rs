@@ -41,6 +41,18 @@ impl fmt::Display for ThreadMap {
         let mut networks = vec![heads.map(String::from).to_vec()];
         networks.extend(self.networks.iter().map(network_cells));
         table(f, &networks)?;
+        let ceiling = self.memory_bytes_max.map_or("none".to_owned(), |most| {
+            bytes(u64::try_from(most).unwrap_or(u64::MAX))
+        });
+        writeln!(f, "\nlimits of peers; memory of all: {ceiling}")?;
+        let heads = self.networks.first().map_or(&[][..], |row| &row.limits);
+        let heads = heads.iter().map(|(what, _)| (*what).to_owned());
+        let mut limits = vec![std::iter::once(String::new()).chain(heads).collect()];
+        limits.extend(self.networks.iter().map(|row| {
+            let cells = row.limits.iter().map(|(_, limit)| limit.clone());
+            std::iter::once(row.name.clone()).chain(cells).collect()
+        }));
+        table(f, &limits)?;
         if !self.warnings.is_empty() {
             writeln!(f, "\nworth knowing")?;
         }
@@ -100,7 +112,7 @@ fn network_cells(row: &NetworkRow) -> Vec<String> {
 }
 
 /// Bytes in the largest unit that leaves at least one, with a decimal where it tells something.
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if number < 1024 {
         return format!("{number} B");

@@ -7,13 +7,14 @@
 mod address;
 mod fault;
 mod framing;
+mod limits;
+mod limits_text;
 mod map;
 mod map_text;
 mod nearest;
 mod network;
 mod plan;
 mod print;
-mod rates;
 mod read;
 mod table;
 mod threads;
@@ -22,8 +23,8 @@ pub use fault::{Place, TopologyError, TopologyFault};
 pub use map::{LaneRow, NetworkRow, ThreadMap, ThreadRow};
 pub(crate) use nearest::did_you_mean;
 pub use plan::{
-    ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan, PortPlan,
-    Role, ThreadsPlan, Topology, Workers,
+    ConnectPlan, FramingKind, FramingPlan, HostPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan,
+    PortPlan, Role, ThreadsPlan, Topology, Workers,
 };
 
 impl Topology {

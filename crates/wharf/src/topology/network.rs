@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use super::address::{self, For};
 use super::fault::Faults;
 use super::framing;
+use super::limits;
 use super::plan::{ConnectPlan, ListenPlan, NetworkPlan, Role};
-use super::rates;
 use super::table::{Elsewhere, Entry, Fields, Placed, YEAR_MS, found};
 use super::threads::{self, FRAMES_PER_TURN_MAX, TURN_US_MAX};
 use crate::limits::PerAddress;
@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "framing",
     "send_queue",
     "input_rate",
+    "memory",
     "flush",
     "handshake_timeout_ms",
     "idle_timeout_ms",
@@ -233,7 +234,10 @@ fn read_server(server: &mut ListenPlan, fields: &mut Fields<'_, '_>, faults: &mu
     let sessions = fields.size(faults, "sessions_per_ip_max", 0..=*COUNT.end());
     let sessions = sessions.map(|most| PerAddress::every(Some(most).filter(|most| *most > 0)));
     set(&mut server.sessions_per_ip_max, sessions);
-    set(&mut server.connects_per_ip, rates::connects(fields, faults));
+    set(
+        &mut server.connects_per_ip,
+        limits::connects(fields, faults),
+    );
     set(
         &mut server.proxy_protocol,
         fields.flag(faults, "proxy_protocol"),
@@ -288,7 +292,8 @@ fn read_common(plan: &mut NetworkPlan, fields: &mut Fields<'_, '_>, faults: &mut
         plan.send_queue = send_queue(&mut fields, faults);
         fields.finish(faults, SEND_QUEUE_KEYS, &[]);
     }
-    set(&mut plan.input_rate, rates::input(fields, faults));
+    set(&mut plan.input_rate, limits::input(fields, faults));
+    set(&mut plan.memory, limits::memory(fields, faults));
     let modes = [("turn", FlushMode::Turn), ("tick", FlushMode::Tick)];
     set(&mut plan.flush, fields.word(faults, "flush", &modes));
     let timeouts = &mut plan.timeouts;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::frame::{ByteOrder, Framing, FramingError};
-use crate::limits::{InputRate, PerAddress, Rate};
+use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate};
 use crate::network::{FlushMode, Options, Reconnect};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
@@ -20,6 +20,23 @@ pub struct Topology {
     pub pools: Vec<PoolPlan>,
     /// The networks, in the order of the file.
     pub networks: Vec<NetworkPlan>,
+    /// What is said of the whole process, `[host]`.
+    pub host: HostPlan,
+}
+
+/// What is said of the whole process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPlan {
+    /// The ceiling for what all sessions hold. Default: 1 GiB, and near it those that hold most are
+    /// closed.
+    pub memory: Option<MemoryLimit>,
+}
+
+impl Default for HostPlan {
+    fn default() -> Self {
+        let memory = Some(MemoryLimit::OF_A_HOST);
+        Self { memory }
+    }
 }
 
 /// A completion port: one kernel queue and its workers.
@@ -108,6 +125,8 @@ pub struct NetworkPlan {
     pub send_queue: SendQueueLimits,
     /// How much each session may send.
     pub input_rate: InputRate,
+    /// The ceiling for what its sessions hold together. Default: `None`, that of the host alone.
+    pub memory: Option<MemoryLimit>,
     /// When its frames leave. With [`FlushMode::Tick`] the program has to flush.
     pub flush: FlushMode,
     /// Handshake, idle, write-stall and linger timeouts.
@@ -294,6 +313,7 @@ impl NetworkPlan {
             framing: FramingPlan::default(),
             send_queue: options.send_queue,
             input_rate: options.input_rate,
+            memory: options.memory,
             flush: options.flush,
             timeouts: Timeouts {
                 handshake,

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::plan::{
-    ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, Role, ThreadsPlan,
-    Topology, Workers,
+    ConnectPlan, FramingKind, FramingPlan, HostPlan, LanePlan, ListenPlan, NetworkPlan, Role,
+    ThreadsPlan, Topology, Workers,
 };
 use crate::frame::ByteOrder;
-use crate::limits::{InputRate, PerAddress, Rate, WhenOver};
+use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate, WhenMemoryFull, WhenOver};
 use crate::network::{FlushMode, Reconnect};
 use crate::session::queue::{SendQueueLimits, WhenFull};
 
@@ -18,6 +18,11 @@ impl Topology {
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut tables = Vec::new();
+        if self.host != HostPlan::default() {
+            let mut lines = Lines::default();
+            lines.set("memory", memory(self.host.memory));
+            tables.push(format!("[host]\n{}", lines.text()));
+        }
         for port in &self.ports {
             let mut lines = threads(&port.threads);
             lines.set("spin_us", micros(port.spin));
@@ -50,7 +55,12 @@ impl Lines {
 
     /// On a line each, under a heading.
     fn table(self, kind: &str, name: &str) -> String {
-        let mut text = format!("[{kind}.{}]\n", key(name));
+        format!("[{kind}.{}]\n{}", key(name), self.text())
+    }
+
+    /// On a line each.
+    fn text(self) -> String {
+        let mut text = String::new();
         for (key, value) in self.0 {
             // Writing to a String can't fail.
             let _ = writeln!(text, "{key} = {value}");
@@ -114,6 +124,9 @@ fn network(plan: &NetworkPlan) -> Lines {
     if plan.input_rate != InputRate::default() {
         lines.set("input_rate", input_rate(&plan.input_rate));
     }
+    if plan.memory.is_some() {
+        lines.set("memory", memory(plan.memory));
+    }
     let flush = match plan.flush {
         FlushMode::Turn => "turn",
         FlushMode::Tick => "tick",
@@ -172,6 +185,17 @@ fn client(plan: &ConnectPlan, lines: &mut Lines) {
     reconnect.set("stable_ms", millis(*stable));
     reconnect.set("enabled", enabled);
     lines.set("reconnect", reconnect.inline());
+}
+
+fn memory(limit: Option<MemoryLimit>) -> String {
+    let mut lines = Lines::default();
+    lines.set("bytes_max", limit.map_or(0, |limit| limit.bytes_max));
+    let when_full = limit.map(|limit| match limit.when_full {
+        WhenMemoryFull::Refuse => quoted("refuse"),
+        WhenMemoryFull::Shed => quoted("shed"),
+    });
+    lines.set_some("when_full", when_full);
+    lines.inline()
 }
 
 fn input_rate(limits: &InputRate) -> String {

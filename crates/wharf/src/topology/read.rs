@@ -4,13 +4,15 @@ use toml::de::DeTable;
 
 use super::address;
 use super::fault::{Faults, TopologyError};
+use super::limits;
 use super::nearest::{did_you_mean, listed};
 use super::network::{self, Draft};
-use super::plan::{PoolPlan, PortPlan, Topology};
-use super::table::{self, Entry, found};
+use super::plan::{HostPlan, PoolPlan, PortPlan, Topology};
+use super::table::{self, Entry, Fields, found};
 use super::threads::{self, Threads};
 
-const TABLES: &[&str] = &["port", "pool", "network"];
+const TABLES: &[&str] = &["port", "pool", "network", "host"];
+const HOST_KEYS: &[&str] = &["memory"];
 
 /// Reads the text of a file of this name.
 pub(super) fn read(text: &str, file: &str) -> Result<Topology, TopologyError> {
@@ -29,7 +31,11 @@ pub(super) fn read(text: &str, file: &str) -> Result<Topology, TopologyError> {
             found.unread = true;
             continue;
         };
-        members(kind, *entry, &mut found, &mut faults);
+        if *kind == "host" {
+            host(*entry, &mut found, &mut faults);
+        } else {
+            members(kind, *entry, &mut found, &mut faults);
+        }
     }
     if found.networks.is_empty() && faults.count() == 0 {
         let message = "there is no network in it; declare one: [network.game], and below it \
@@ -85,8 +91,21 @@ fn unknown_table(entry: Entry<'_, '_>) -> String {
         let mend = did_you_mean(key, TABLES);
         return format!("unknown table \"{key}\"{mend}");
     }
-    let tables = "[port.NAME], [pool.NAME] and [network.NAME]";
+    let tables = "[port.NAME], [pool.NAME], [network.NAME] and [host]";
     format!("\"{key}\" stands outside of the tables {tables}; move it into the one it belongs to")
+}
+
+/// Reads `[host]`.
+fn host(entry: Entry<'_, '_>, into: &mut Found, faults: &mut Faults<'_>) {
+    let Entry { at, value, .. } = entry;
+    let Some(mut fields) = Fields::new("host".to_owned(), at, value, faults) else {
+        into.unread = true;
+        return;
+    };
+    if let Some(memory) = limits::memory(&mut fields, faults) {
+        into.host.memory = memory;
+    }
+    fields.finish(faults, HOST_KEYS, &[]);
 }
 
 /// Reads the tables of one kind.
@@ -135,6 +154,7 @@ struct Found {
     ports: Vec<Threads>,
     pools: Vec<Threads>,
     networks: Vec<Draft>,
+    host: HostPlan,
     /// Something was no table of ours: a name that is not found may have been meant there.
     unread: bool,
 }
@@ -233,6 +253,7 @@ impl Found {
             ports: self.ports.into_iter().map(port).collect(),
             pools: self.pools.into_iter().map(pool).collect(),
             networks,
+            host: self.host,
         }
     }
 

@@ -139,6 +139,31 @@ pub(crate) fn bad_lanes_are_named(w: &World) {
     assert_eq!(host.stats().ports.len(), 2);
 }
 
+/// Limits of peers that can't be.
+pub(crate) fn bad_limits_are_named(w: &World) {
+    let mut host = w.host();
+    let mut zero =
+        |field: &str, set: fn(ServerBuilder<'_, Act<()>>) -> ServerBuilder<'_, Act<()>>| {
+            let server = set(host.server("zero", Act::echo()).workers(1));
+            refused(server.listen(HERE), ErrorKind::Config, &["\"zero\"", field]);
+        };
+    zero("a number of connects_per_ip is 0", |server| {
+        server.connects_per_ip(wharf::Rate::per_second(0))
+    });
+    zero("a number of input_rate is 0", |server| {
+        server.input_rate(wharf::InputRate {
+            bytes: Some(wharf::Rate { per_s: 1, burst: 0 }),
+            ..wharf::InputRate::default()
+        })
+    });
+    zero("bytes_max of its memory is 9", |server| {
+        server.memory(wharf::MemoryLimit {
+            bytes_max: 9,
+            when_full: wharf::WhenMemoryFull::Refuse,
+        })
+    });
+}
+
 pub(crate) fn bad_networks_are_named(w: &World) {
     let mut host = w.host();
     let config = ErrorKind::Config;
@@ -173,15 +198,6 @@ pub(crate) fn bad_networks_are_named(w: &World) {
     zero("sessions_max is 0", |server| server.sessions_max(0));
     zero("sessions_per_ip_max is 0", |server| {
         server.sessions_per_ip_max(0)
-    });
-    zero("a number of connects_per_ip is 0", |server| {
-        server.connects_per_ip(wharf::Rate::per_second(0))
-    });
-    zero("a number of input_rate is 0", |server| {
-        server.input_rate(wharf::InputRate {
-            bytes: Some(wharf::Rate { per_s: 1, burst: 0 }),
-            ..wharf::InputRate::default()
-        })
     });
     zero("frames_per_turn_max is 0", |server| {
         server.frames_per_turn_max(0)

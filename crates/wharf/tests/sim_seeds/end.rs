@@ -317,6 +317,7 @@ fn wrong_counters(n: &NetworkSnapshot) -> Option<String> {
         let refused = n.refused_sessions_max
             + n.refused_per_ip
             + n.refused_connect_rate
+            + n.refused_memory
             + n.refused_stopping
             + n.refused_system;
         return (n.accepted != ended + refused).then(|| {

@@ -10,6 +10,7 @@ fn get<'a>(stats: &'a HostSnapshot, network: &str) -> &'a NetworkSnapshot {
 /// All sessions are over and nothing waits.
 fn check_over(net: &NetworkSnapshot) {
     assert_eq!((net.sessions, net.sessions_live), (0, 0), "{net:#?}");
+    assert_eq!(net.memory_bytes, 0, "{net:#?}");
     assert_eq!(net.opened, net.ended, "{net:#?}");
     assert_eq!(net.ended, net.closes.iter().sum::<u64>(), "{net:#?}");
     assert!(
@@ -27,6 +28,7 @@ pub(crate) fn check_server(stats: &HostSnapshot, network: &str) {
     let refused = net.refused_sessions_max
         + net.refused_per_ip
         + net.refused_connect_rate
+        + net.refused_memory
         + net.refused_stopping
         + net.refused_system;
     let told = net.opened + net.closed_unopened + refused;

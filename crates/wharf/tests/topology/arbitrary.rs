@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wharf::frame::ByteOrder;
 use wharf::topology::{
-    ConnectPlan, FramingKind, FramingPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan, PortPlan,
-    Role, ThreadsPlan, Topology, Workers,
+    ConnectPlan, FramingKind, FramingPlan, HostPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan,
+    PortPlan, Role, ThreadsPlan, Topology, Workers,
 };
 use wharf::{
-    FlushMode, InputRate, PerAddress, Rate, Reconnect, SendQueueLimits, Timeouts, WhenFull,
-    WhenOver,
+    FlushMode, InputRate, MemoryLimit, PerAddress, Rate, Reconnect, SendQueueLimits, Timeouts,
+    WhenFull, WhenMemoryFull, WhenOver,
 };
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
@@ -157,6 +157,16 @@ fn rate() -> impl Strategy<Value = Rate> {
     (1u32..100, 1u32..100).prop_map(|(per_s, burst)| Rate { per_s, burst })
 }
 
+fn memory() -> impl Strategy<Value = Option<MemoryLimit>> {
+    let policy = prop::sample::select(vec![WhenMemoryFull::Refuse, WhenMemoryFull::Shed]);
+    prop::option::of(
+        (65_536usize..1 << 40, policy).prop_map(|(bytes_max, when_full)| MemoryLimit {
+            bytes_max,
+            when_full,
+        }),
+    )
+}
+
 fn input_rate() -> impl Strategy<Value = InputRate> {
     let policy = prop::sample::select(vec![WhenOver::Pause, WhenOver::Close]);
     (prop::option::of(rate()), prop::option::of(rate()), policy).prop_map(
@@ -227,7 +237,7 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
     let flush = prop::sample::select(vec![FlushMode::Turn, FlushMode::Tick]);
     let turns = (
         flush,
-        input_rate(),
+        (input_rate(), memory()),
         prop::option::of(1usize..1000),
         prop::option::of(micros(1..10_000)),
     );
@@ -260,7 +270,8 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
                     send_queue,
                     timeouts,
                     flush: turns.0,
-                    input_rate: turns.1,
+                    input_rate: turns.1.0,
+                    memory: turns.1.1,
                     frames_per_turn_max: turns.2,
                     turn_time_max: turns.3,
                     mailbox_max,
@@ -277,7 +288,7 @@ pub(crate) fn topology() -> impl Strategy<Value = Topology> {
     let ports = prop::collection::vec((word(), threads(), micros(0..1000)), 1..4);
     let pools = prop::collection::vec((word(), threads()), 0..3);
     let networks = prop::collection::vec((network(), any::<[prop::sample::Index; 3]>()), 1..5);
-    (ports, pools, networks).prop_map(|(ports, pools, networks)| {
+    (ports, pools, networks, memory()).prop_map(|(ports, pools, networks, host)| {
         let port = |(index, (name, threads, spin)): (usize, (String, _, _))| PortPlan {
             name: named("p", index, &name),
             threads,
@@ -291,6 +302,7 @@ pub(crate) fn topology() -> impl Strategy<Value = Topology> {
             ports: ports.into_iter().enumerate().map(port).collect(),
             pools: pools.into_iter().enumerate().map(pool).collect(),
             networks: Vec::new(),
+            host: HostPlan { memory: host },
         };
         for (index, (network, at)) in networks.into_iter().enumerate() {
             let network = placed(&topology, index, network, at);

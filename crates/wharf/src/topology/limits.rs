@@ -1,10 +1,11 @@
-//! Reads rates: how fast an address may connect, and how much a session may say.
+//! Reads limits: how fast an address may connect, how much a session may say, how much memory all
+//! may hold.
 
 use std::ops::RangeInclusive;
 
 use super::fault::Faults;
 use super::table::Fields;
-use crate::limits::{InputRate, PerAddress, Rate, WhenOver};
+use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate, WhenMemoryFull, WhenOver};
 
 const RATE_KEYS: &[&str] = &["per_s", "burst"];
 const INPUT_RATE_KEYS: &[&str] = &[
@@ -14,6 +15,9 @@ const INPUT_RATE_KEYS: &[&str] = &[
     "bytes_burst",
     "when_over",
 ];
+const MEMORY_KEYS: &[&str] = &["bytes_max", "when_full"];
+/// 64 TiB is a slip.
+const MEMORY_MOST: i64 = 64 << 40;
 const MOST: i64 = 4_000_000_000;
 /// 0 a second is no limit.
 const PER_S: RangeInclusive<i64> = 0..=MOST;
@@ -47,6 +51,47 @@ pub(super) fn input(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Opt
     };
     fields.finish(faults, INPUT_RATE_KEYS, &[]);
     Some(limits)
+}
+
+/// `memory = { bytes_max = 1073741824, when_full = "shed" }`, of which 0 bytes is no ceiling: the
+/// outer `None` is an absent key or a fault.
+#[expect(
+    clippy::option_option,
+    reason = "absent and switched off are two answers"
+)]
+pub(super) fn memory(
+    fields: &mut Fields<'_, '_>,
+    faults: &mut Faults<'_>,
+) -> Option<Option<MemoryLimit>> {
+    let mut fields = fields.table(faults, "memory")?;
+    let policies = [
+        ("refuse", WhenMemoryFull::Refuse),
+        ("shed", WhenMemoryFull::Shed),
+    ];
+    let when_full = fields.word(faults, "when_full", &policies);
+    let (missing, at) = (
+        !fields.has_nearly(&["bytes_max"]),
+        fields.place("bytes_max"),
+    );
+    let bytes_max = fields.size(faults, "bytes_max", 0..=MEMORY_MOST);
+    if missing {
+        let message = "bytes_max is missing; say how much all sessions may hold, or 0 for no limit";
+        fields.fault(faults, fields.at, message);
+    }
+    let least = MemoryLimit::LEAST;
+    if let (Some(at), Some(bytes)) = (at, bytes_max)
+        && (1..least).contains(&bytes)
+    {
+        let message =
+            format!("bytes_max is {bytes}; it must be at least {least}, or 0 for no limit");
+        fields.fault(faults, at, &message);
+    }
+    fields.finish(faults, MEMORY_KEYS, &[]);
+    let limit = MemoryLimit {
+        bytes_max: bytes_max?,
+        when_full: when_full.unwrap_or_default(),
+    };
+    Some((limit.bytes_max > 0).then_some(limit))
 }
 
 /// A rate; without a burst, as many at once as a second brings.
