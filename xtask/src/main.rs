@@ -32,6 +32,11 @@ enum Command {
     #[cfg(target_os = "linux")]
     BenchPeers(bench::PeersArgs),
     #[cfg(target_os = "linux")]
+    BenchAbuse(bench::AbuseArgs),
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Attack(bench::AttackArgs),
+    #[cfg(target_os = "linux")]
     Windows(windows::WindowsArgs),
     /// Type-check library and program for macOS and for Windows' other compiler, without linking
     #[cfg(target_os = "linux")]
@@ -52,6 +57,10 @@ fn main() -> ExitCode {
         Command::BenchBlocked(args) => bench::blocked(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::BenchPeers(args) => bench::peers(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::BenchAbuse(args) => bench::abuse(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Attack(args) => bench::attack(&args, &mut out),
         #[cfg(target_os = "linux")]
         Command::Windows(args) => windows::run(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]

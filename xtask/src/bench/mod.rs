@@ -1,8 +1,9 @@
-//! `cargo xtask bench-echo`, `bench-idle`, `bench-blocked`: wharf beside the machine's limit;
-//! `bench-peers`: beside other libraries.
+//! `cargo xtask bench-echo`, `bench-idle`, `bench-blocked`, `bench-abuse`: wharf beside the machine's
+//! limit; `bench-peers`: beside other libraries.
 //!
 //! Linux only: CPU time, context switches and memory are read from `/proc`.
 
+mod abuse;
 mod blocked;
 mod echo;
 mod idle;
@@ -16,6 +17,7 @@ use std::process::Command;
 
 use clap::Args;
 
+pub(crate) use abuse::{AbuseArgs, AttackArgs, attack, run as abuse};
 pub(crate) use blocked::{BlockedArgs, run as blocked};
 pub(crate) use echo::{EchoArgs, run as echo};
 pub(crate) use idle::{IdleArgs, run as idle};
