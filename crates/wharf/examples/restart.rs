@@ -8,6 +8,7 @@
 //! ```
 //! Under systemd, with a `.socket` unit that has `FileDescriptorName=echo`, give `inherit` in place
 //! of the address: then the listener outlives even a crash.
+#![expect(clippy::print_stdout, reason = "an example tells where it listens")]
 
 use std::time::Duration;
 

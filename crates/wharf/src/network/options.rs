@@ -179,33 +179,7 @@ pub(super) fn check(network: &str, options: &Options) -> Result<()> {
     if options.sessions_max == 0 {
         return zero("sessions_max");
     }
-    if options.sessions_per_ip_max.limit() == Some(0) {
-        return zero("sessions_per_ip_max");
-    }
-    let is_zero = |rate: &Rate| rate.per_s == 0 || rate.burst == 0;
-    if options
-        .connects_per_ip
-        .limit()
-        .is_some_and(|rate| is_zero(&rate))
-    {
-        return zero("a number of connects_per_ip");
-    }
-    let input = [options.input_rate.frames, options.input_rate.bytes];
-    if input.iter().flatten().any(is_zero) {
-        return zero("a number of input_rate");
-    }
-    if let Some(limit) = options
-        .memory
-        .filter(|limit| limit.bytes_max < MemoryLimit::LEAST)
-    {
-        let message = format!(
-            "network \"{network}\": the bytes_max of its memory is {}; it must be at least {}, and \
-             None is no limit",
-            limit.bytes_max,
-            MemoryLimit::LEAST
-        );
-        return Err(Error::new(ErrorKind::Config, message));
-    }
+    check_peers(network, options)?;
     if options.frames_per_turn_max == 0 {
         return zero("frames_per_turn_max");
     }
@@ -242,6 +216,42 @@ pub(super) fn check(network: &str, options: &Options) -> Result<()> {
         let message = format!(
             "network \"{network}\": the low-water mark ({low} bytes) must lie below the high-water \
              mark ({high} bytes)"
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(())
+}
+
+/// The same of the limits for peers.
+fn check_peers(network: &str, options: &Options) -> Result<()> {
+    let zero = |field: &str| {
+        let message = format!("network \"{network}\": {field} is 0; it must be at least 1");
+        Err(Error::new(ErrorKind::Config, message))
+    };
+    if options.sessions_per_ip_max.limit() == Some(0) {
+        return zero("sessions_per_ip_max");
+    }
+    let is_zero = |rate: &Rate| rate.per_s == 0 || rate.burst == 0;
+    if options
+        .connects_per_ip
+        .limit()
+        .is_some_and(|rate| is_zero(&rate))
+    {
+        return zero("a number of connects_per_ip");
+    }
+    let input = [options.input_rate.frames, options.input_rate.bytes];
+    if input.iter().flatten().any(is_zero) {
+        return zero("a number of input_rate");
+    }
+    if let Some(limit) = options
+        .memory
+        .filter(|limit| limit.bytes_max < MemoryLimit::LEAST)
+    {
+        let message = format!(
+            "network \"{network}\": the bytes_max of its memory is {}; it must be at least {}, and \
+             None is no limit",
+            limit.bytes_max,
+            MemoryLimit::LEAST
         );
         return Err(Error::new(ErrorKind::Config, message));
     }
