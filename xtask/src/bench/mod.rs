@@ -1,5 +1,5 @@
-//! `cargo xtask bench-echo`, `bench-idle`, `bench-blocked`, `bench-abuse`: wharf beside the machine's
-//! limit; `bench-peers`: beside other libraries.
+//! `cargo xtask bench-echo`, `bench-idle`, `bench-blocked`: wharf beside the machine's limit;
+//! `bench-peers`: beside other libraries.
 //!
 //! Linux only: CPU time, context switches and memory are read from `/proc`.
 

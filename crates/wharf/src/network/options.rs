@@ -43,8 +43,8 @@ impl Default for Options {
             socket: SocketOptions::default(),
             listen: ListenOptions::default(),
             sessions_max: 16 * 1024,
-            // A household, a café or a carrier's gateway has that many players; who has more takes a
-            // 64th of the places at most.
+            // A household, a school or a carrier's gateway has that many players; who has more
+            // takes a 64th of the places at most.
             sessions_per_ip_max: PerAddress::Public(256),
             connects_per_ip: PerAddress::Public(Rate {
                 per_s: 32,
