@@ -360,6 +360,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, short = 't', value_name = "T", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
+    /// echo: end before that once each connection has had so many frames answered
+    #[arg(long, value_name = "F", conflicts_with = "rate",
+          value_parser = value_parser!(u64).range(1..))]
+    pub(crate) frames: Option<u64>,
+
     /// Open loop: frames per second over all connections
     #[arg(long, short = 'r', value_name = "R",
           value_parser = value_parser!(u64).range(1..=100_000_000))]
@@ -412,7 +417,7 @@ JSON fields (--json). Counts cover the whole run, warm-up and drain included; af
 sending stops and outstanding replies are awaited for up to 5 s.
   version                 of this program
   config                  the arguments with their defaults filled in: connect, mode, connections,
-                          depth, size, seconds, rate, warmup_seconds, threads, senders,
+                          depth, size, seconds, frames, rate, warmup_seconds, threads, senders,
                           source_addrs, connect_timeout_seconds
   started_unix_ms, ended_unix_ms
                           wall clock at the start of the sending and at the end of the run

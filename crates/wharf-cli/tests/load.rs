@@ -46,6 +46,18 @@ fn a_correct_echo_has_no_fault() {
 }
 
 #[test]
+fn a_run_of_so_many_frames_ends_when_all_are_answered() {
+    let server = echo();
+    for line in ["-c 4 -p 1", "-c 5 -p 16 --threads 2"] {
+        // The 600 seconds are the proof: no test has them.
+        let report = expect(&server, &format!("{line} --frames 100 -t 600"), &[]);
+        let all = number(&report["config"], "connections") * 100;
+        assert_eq!(number(&report, "frames_answered"), all, "{line}");
+        assert!(report["seconds"].as_f64().unwrap() < 600.0);
+    }
+}
+
+#[test]
 fn a_dropped_frame_is_lost() {
     let server = Server::simple(|n, frame| {
         if n == 5 {

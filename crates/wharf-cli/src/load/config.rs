@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) size: u16,
     /// Warm-up plus this is how long frames are sent.
     pub(crate) seconds: Duration,
+    /// Echo: frames of each connection, after which the run ends before its time.
+    pub(crate) frames: Option<u64>,
     /// Not measured.
     pub(crate) warmup: Duration,
     /// Frames a second over all senders; `None` is a closed loop.
@@ -80,6 +82,7 @@ impl Config {
             depth,
             size: args.size,
             seconds: args.seconds,
+            frames: args.frames,
             warmup: args.warmup_seconds,
             rate: args.rate,
             threads: args.threads.min(args.connections),
@@ -142,6 +145,11 @@ fn default_depth(args: &LoadArgs) -> u32 {
 fn check_mode(args: &LoadArgs) -> Result<(), Failure> {
     let one_frame = matches!(args.mode, Mode::Churn | Mode::Idle);
     let mode = format!("{:?}", args.mode).to_lowercase();
+    if args.mode != Mode::Echo && args.frames.is_some() {
+        return Err(Failure::usage(format!(
+            "--frames is for --mode echo, not for {mode}"
+        )));
+    }
     if one_frame && args.rate.is_some() {
         return Err(Failure::usage(format!(
             "--rate does not go with --mode {mode}"
@@ -242,6 +250,7 @@ mod tests {
             ("--mode idle --depth 4", "--depth"),
             ("--mode idle --warmup-seconds 1", "--warmup-seconds"),
             ("--senders 2", "--senders"),
+            ("--mode sink --frames 9", "--frames"),
             ("--mode broadcast --senders 65", "--senders 65"),
             ("--connections 1000 --depth 65536", "--depth"),
             (

@@ -52,7 +52,7 @@ pub(crate) struct Conn {
     pub(crate) written: u64,
     /// Bytes written of the one after them.
     pub(crate) offset: usize,
-    /// Frames it may still admit (churn, idle: one a connection).
+    /// Frames it may still admit (churn, idle: one a connection; echo: `--frames`).
     pub(crate) quota: u64,
     /// The socket took less than offered; wait for it to be writable.
     pub(crate) blocked: bool,
@@ -81,7 +81,11 @@ impl Conn {
             admitted: 0,
             written: 0,
             offset: 0,
-            quota: if one_frame { 1 } else { u64::MAX },
+            quota: if one_frame {
+                1
+            } else {
+                config.frames.unwrap_or(u64::MAX)
+            },
             blocked: false,
             queued: false,
             ready: false,

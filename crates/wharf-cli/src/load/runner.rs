@@ -372,7 +372,15 @@ impl<'a> Runner<'a> {
         if self.live == 0 && !waiting_to_connect {
             return true;
         }
+        if self.shared.config.frames.is_some() && self.started && self.all_spent() {
+            return true;
+        }
         self.stopping && (self.drained() || self.shared.now() >= self.shared.stop() + DRAIN)
+    }
+
+    /// Whether each connection has had all of its frames answered.
+    fn all_spent(&self) -> bool {
+        self.conns.iter().all(|conn| conn.quota == 0) && self.drained()
     }
 
     fn drained(&self) -> bool {
