@@ -26,6 +26,8 @@ enum Command {
     #[cfg(target_os = "linux")]
     BenchEcho(bench::EchoArgs),
     #[cfg(target_os = "linux")]
+    BenchInstructions(bench::InstructionsArgs),
+    #[cfg(target_os = "linux")]
     BenchIdle(bench::IdleArgs),
     #[cfg(target_os = "linux")]
     BenchBlocked(bench::BlockedArgs),
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         Command::Tidy { tree } => tidy::run(&tree.unwrap_or_else(root), &mut out),
         #[cfg(target_os = "linux")]
         Command::BenchEcho(args) => bench::echo(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::BenchInstructions(args) => bench::instructions(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::BenchIdle(args) => bench::idle(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]

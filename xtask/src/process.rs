@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-/// How long a server may take to print its address.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a server may take to print its address: under valgrind, beside builds, half a minute.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long a server may take to end after SIGTERM, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -126,12 +126,13 @@ pub(crate) struct Running {
     child: Child,
     /// The process to measure and to end: the child itself, or what a tracer runs.
     pub(crate) pid: i32,
-    end_limit: Duration,
+    /// How long it may take to end when it is asked to.
+    pub(crate) end_limit: Duration,
 }
 
 impl Running {
     pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, String> {
-        let missing = "(needed: taskset and setpriv of util-linux, strace for --syscalls)";
+        let missing = "(needed: taskset and setpriv of util-linux, strace for --syscalls, valgrind for bench-instructions)";
         let child = command
             .spawn()
             .map_err(|e| format!("{name}: {e} {missing}"))?;

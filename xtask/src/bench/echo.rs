@@ -6,18 +6,15 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::load::{Load, LoadReport, Shape};
 use super::stats::{bootstrap, median};
 use super::usage::Usage;
 use super::{Candidate, Programs, syscalls};
 use crate::process::{Core, Running, bound_to, catch_signals};
-
-/// What `wharf load` may take on top of its `--seconds`: connecting, and waiting for stragglers.
-const LOAD_SLACK: Duration = Duration::from_secs(60);
 
 /// Compare the server CPU of a wharf frame with that of a bare epoll loop
 ///
@@ -41,41 +38,6 @@ pub(crate) struct EchoArgs {
 
     #[command(flatten)]
     programs: Programs,
-}
-
-/// The shape of the load.
-#[derive(Args, Clone)]
-struct Shape {
-    /// Connections
-    #[arg(long, default_value_t = 64)]
-    connections: u32,
-
-    /// Frames in flight per connection
-    #[arg(long, default_value_t = 1)]
-    depth: u32,
-
-    /// Bytes of a whole frame
-    #[arg(long, default_value_t = 64)]
-    size: u32,
-
-    /// Seconds of a run
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-}
-
-/// The load generator and the shape of its load.
-pub(super) struct Load {
-    program: String,
-    shape: Shape,
-}
-
-/// What one run of the load generator reports.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct LoadReport {
-    pub(super) frames: f64,
-    frames_per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
 }
 
 /// One run of one server.
@@ -166,6 +128,7 @@ pub(crate) fn run(root: &Path, args: &EchoArgs, out: &mut dyn Write) -> Result<(
     let load = Load {
         program: setup.load.clone(),
         shape: args.shape.clone(),
+        frames: None,
     };
     let sides = [&setup.subject, &setup.base];
     if args.syscalls {
@@ -218,71 +181,6 @@ fn measure(candidate: &Candidate, load: &Load) -> Result<Run, String> {
     let used = Usage::of(server.pid)?.since(&before);
     server.end()?;
     Ok(Run { load: report, used })
-}
-
-impl Load {
-    /// Runs the load generator against `address`; a lost or wrong frame is an error.
-    pub(super) fn run(&self, address: &str) -> Result<LoadReport, String> {
-        let mut command = vec![self.program.clone(), "load".into()];
-        command.extend(["--connect".into(), address.into(), "--json".into()]);
-        command.extend(self.shape_args());
-        let limit = Duration::from_secs_f64(self.shape.seconds) + LOAD_SLACK;
-        let mut running = Running::start("wharf load", bound_to(Core::Load, &command)?)?;
-        LoadReport::read(&running.output(limit)?)
-    }
-
-    fn shape_args(&self) -> Vec<String> {
-        let Shape {
-            connections,
-            depth,
-            size,
-            seconds,
-        } = self.shape;
-        let (connections, depth, size) =
-            (connections.to_string(), depth.to_string(), size.to_string());
-        let pairs = [
-            ("--connections", connections),
-            ("--depth", depth),
-            ("--size", size),
-            ("--seconds", seconds.to_string()),
-        ];
-        pairs
-            .into_iter()
-            .flat_map(|(name, value)| [name.to_owned(), value])
-            .collect()
-    }
-
-    fn describe(&self) -> String {
-        format!("echo load: {}", self.shape_args().join(" "))
-    }
-}
-
-impl LoadReport {
-    /// Reads the one JSON object that `wharf load --json` prints.
-    fn read(text: &str) -> Result<Self, String> {
-        let report: Value =
-            serde_json::from_str(text).map_err(|e| format!("wharf load's JSON: {e}\n{text}"))?;
-        if report["fault"] == true {
-            return Err(format!(
-                "wharf load found a fault: {}",
-                report["first_fault"]
-            ));
-        }
-        let number = |value: &Value, name: &str| {
-            let missing = || format!("wharf load's JSON has no number `{name}`: {text}");
-            value[name].as_f64().ok_or_else(missing)
-        };
-        let frames = number(&report, "frames_answered")?;
-        if frames <= 0.0 {
-            return Err(format!("no frame was answered: {text}"));
-        }
-        Ok(Self {
-            frames,
-            frames_per_second: number(&report, "frames_per_second")?,
-            p50_us: number(&report["latency_us"], "p50")?,
-            p99_us: number(&report["latency_us"], "p99")?,
-        })
-    }
 }
 
 const NAME_WIDTH: usize = 16;
@@ -394,28 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_read_and_a_fault_is_an_error() {
-        let good = r#"{"frames_answered": 10, "frames_per_second": 5.5, "fault": false,
-                       "latency_us": {"p50": 1, "p99": 2.5}}"#;
-        let expected = LoadReport {
-            frames: 10.0,
-            frames_per_second: 5.5,
-            p50_us: 1.0,
-            p99_us: 2.5,
-        };
-        assert_eq!(LoadReport::read(good), Ok(expected));
-        for (from, to, names) in [
-            ("false", "true", "fault"),
-            ("\"p99\"", "\"p98\"", "`p99`"),
-            ("10", "0", "no frame"),
-            ("{\"p50\"", "[", "JSON"),
-        ] {
-            let error = LoadReport::read(&good.replace(from, to)).expect_err(to);
-            assert!(error.contains(names), "{error}");
-        }
-    }
-
-    #[test]
     fn the_summary_has_medians_and_paired_ratios() {
         // The machine gets slower, the ratio stays: pairs must not be mixed.
         let rounds: Vec<[Run; 2]> = (1..=9)
@@ -448,6 +324,7 @@ mod tests {
         let load = Load {
             program: "wharf".into(),
             shape,
+            frames: None,
         };
         let (wharf, bare) = (candidate("wharf"), candidate("bare"));
         let value = raw([&wharf, &bare], &load, &[[made_up(3.0), made_up(2.0)]]);

@@ -1,12 +1,15 @@
-//! `cargo xtask bench-echo`, `bench-idle`, `bench-blocked`: wharf beside the machine's limit;
-//! `bench-peers`: beside other libraries.
+//! `cargo xtask bench-echo`, `bench-instructions`, `bench-idle`, `bench-blocked`: wharf beside the
+//! machine's limit; `bench-peers`: beside other libraries.
 //!
 //! Linux only: CPU time, context switches and memory are read from `/proc`.
 
 mod abuse;
 mod blocked;
+mod callgrind;
 mod echo;
 mod idle;
+mod instructions;
+mod load;
 mod peers;
 mod stats;
 mod syscalls;
@@ -21,6 +24,7 @@ pub(crate) use abuse::{AbuseArgs, AttackArgs, attack, run as abuse};
 pub(crate) use blocked::{BlockedArgs, run as blocked};
 pub(crate) use echo::{EchoArgs, run as echo};
 pub(crate) use idle::{IdleArgs, run as idle};
+pub(crate) use instructions::{InstructionsArgs, run as instructions};
 pub(crate) use peers::{PeersArgs, run as peers};
 
 /// Which programs are compared.

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Candidate, echo, usage};
+use super::load::Load;
+use super::{Candidate, usage};
 use crate::process::{Core, Running, bound_to, wait_for};
 
 /// Rows below this many calls a frame are start and end of the process, not the data path.
 const SHOWN_MIN: f64 = 0.0005;
 
 /// Runs the load against the traced candidate and returns a table.
-pub(super) fn count(candidate: &Candidate, load: &echo::Load) -> Result<String, String> {
+pub(super) fn count(candidate: &Candidate, load: &Load) -> Result<String, String> {
     let summary = SummaryFile::new(candidate.name);
     // The inner setpriv ties the server to strace, as the outer one ties strace to us.
     let mut command: Vec<String> = ["strace", "-c", "-f", "-o"].map(Into::into).into();
