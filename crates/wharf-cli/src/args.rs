@@ -1,11 +1,16 @@
 //! All command line definitions, and nothing else.
 
+mod soak;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::exit;
+pub(crate) use soak::{
+    Harm, SoakHostileArgs, SoakInnocentsArgs, SoakPeerArgs, SoakRole, SoakServerArgs,
+};
 
 /// A completion-port network core for game servers: demo, test servers, load generator.
 #[derive(Debug, Parser)]
@@ -28,6 +33,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Strands(StrandsArgs),
     Doctor(DoctorArgs),
+    #[command(hide = true, subcommand)]
+    Soak(SoakRole),
 }
 
 /// Check a topology file, and show the threads it comes to and what each network may take at most.

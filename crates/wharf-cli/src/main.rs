@@ -8,6 +8,7 @@ mod lab;
 mod load;
 mod out;
 mod pause;
+mod soak;
 
 use std::process::ExitCode;
 

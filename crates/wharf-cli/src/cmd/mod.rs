@@ -26,5 +26,6 @@ pub(crate) fn run(command: Option<Command>) -> Result<Exit, Failure> {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Strands(args)) => strands::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Soak(role)) => crate::soak::run(&role),
     }
 }
