@@ -4,6 +4,8 @@
 mod bench;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod soak;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod windows;
@@ -39,6 +41,8 @@ enum Command {
     #[command(hide = true)]
     Attack(bench::AttackArgs),
     #[cfg(target_os = "linux")]
+    Soak(soak::SoakArgs),
+    #[cfg(target_os = "linux")]
     Windows(windows::WindowsArgs),
     /// Type-check library and program for macOS and for Windows' other compiler, without linking
     #[cfg(target_os = "linux")]
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         Command::BenchAbuse(args) => bench::abuse(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::Attack(args) => bench::attack(&args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Soak(args) => soak::run(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
         Command::Windows(args) => windows::run(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]

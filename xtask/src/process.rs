@@ -5,7 +5,7 @@
 //! whose parent was killed outright.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ pub(crate) fn wait_for<T>(
         if let Some(result) = done()? {
             return Ok(result);
         }
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if interrupted() {
             return Err("interrupted".into());
         }
         if start.elapsed() > limit {
@@ -90,6 +90,18 @@ pub(crate) fn tied(command: &[String]) -> Command {
 /// The most files that a process here may open; `None` if there is no limit.
 pub(crate) fn open_files_max() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
+}
+
+/// `command`, bound to the life of this process alone. The kernel means the thread that starts it.
+pub(crate) fn bound(command: &[String]) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "KILL", "--"]).args(command);
+    bound
+}
+
+/// Whether somebody wants to stop.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// Waits until `name` prints the line `listening on ADDR`, and returns the address.
@@ -143,6 +155,23 @@ impl Running {
             pid,
             end_limit: END_LIMIT,
         })
+    }
+
+    /// What its standard input and output are, if they were piped: the first time.
+    pub(crate) fn take_pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>) {
+        (self.child.stdin.take(), self.child.stdout.take())
+    }
+
+    /// Sends a signal; one that has ended gets none.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn status(&mut self) -> Result<Option<ExitStatus>, String> {
+        self.child.try_wait().map_err(|e| e.to_string())
     }
 
     /// Waits for the line `listening on ADDR` and returns the address.
