@@ -51,8 +51,10 @@ pub(super) struct Closed {
 }
 
 /// Reasons of the session's own policy. Innocents give no cause for them.
-const POLICY: [&str; 4] = [
+const POLICY: [&str; 6] = [
     "send_queue_full",
+    "rate_exceeded",
+    "memory_ceiling",
     "write_stalled",
     "idle_timeout",
     "handshake_timeout",
