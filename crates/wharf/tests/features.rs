@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "features/lane_nice.rs"]
+mod lane_nice;
 #[path = "features/login.rs"]
 mod login;
 #[path = "features/requests.rs"]
@@ -15,6 +17,7 @@ mod stages;
 #[path = "features/ticks.rs"]
 mod ticks;
 
+use lane_nice::a_lane_with_a_nice_value;
 use login::{a_login_asks_another_server, a_login_survives_its_question};
 use requests::{
     a_close_fails_who_waits, a_late_answer_finds_nobody, answers_find_who_asked,
@@ -43,6 +46,7 @@ matrix!(answers_find_who_asked, a_close_fails_who_waits);
 each_backend!(a_late_answer_finds_nobody, each_request_ends_once);
 
 matrix!(a_login_asks_another_server);
+each_backend!(a_lane_with_a_nice_value);
 each_backend!(a_login_survives_its_question);
 each_backend!(
     what_is_held_can_be_lost,

@@ -31,6 +31,8 @@ pub(crate) enum Layout {
     Lanes,
     /// The same with one worker more, for low handlers that wait instead of computing.
     LanesSpare,
+    /// Lanes whose low turns run at the lowest priority, for low handlers that compute.
+    LanesNice,
     /// A port per network, the low ones with one worker at the lowest priority on the last core.
     Dedicated,
 }
@@ -75,7 +77,7 @@ impl TopologyText {
 
 impl Layout {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::PortPerNetwork,
         Self::Shared,
         Self::Selective,
@@ -84,6 +86,7 @@ impl Layout {
         Self::DispatchSplit,
         Self::Lanes,
         Self::LanesSpare,
+        Self::LanesNice,
         Self::Dedicated,
     ];
 
@@ -98,6 +101,7 @@ impl Layout {
             Self::DispatchSplit => "dispatch_split",
             Self::Lanes => "lanes",
             Self::LanesSpare => "lanes_spare",
+            Self::LanesNice => "lanes_nice",
             Self::Dedicated => "dedicated",
         }
     }
@@ -113,16 +117,17 @@ impl Layout {
             Self::DispatchSplit => "the same, no more pool threads than cores",
             Self::Lanes => "one port, the low class capped at one worker",
             Self::LanesSpare => "the same, one worker more than cores",
+            Self::LanesNice => "as many as cores, low turns niced",
             Self::Dedicated => "a port each, the low ones niced and pinned",
         }
     }
 
-    /// The six of the argument; with a split of the cores too where a ceiling is asked for. A spare
-    /// worker is only had by its name.
+    /// The six of the argument; with a split of the cores too where a ceiling is asked for. Other
+    /// lanes than the plain ones are only had by their names.
     pub(crate) fn usual(ceiling: bool) -> Vec<Self> {
         let usual = |layout: &Self| match layout {
             Self::SelectiveSplit | Self::DispatchSplit => ceiling,
-            Self::LanesSpare => false,
+            Self::LanesSpare | Self::LanesNice => false,
             _ => true,
         };
         Self::ALL.into_iter().filter(usual).collect()
@@ -197,7 +202,10 @@ fn threads(layout: Layout, cores: usize, workload: &Workload) -> (String, u64) {
         let _ = writeln!(text, "[{kind}.{name}]\nworkers = {workers}{more}\n");
     };
     let rest = (cores - 1).max(1);
-    let lanes = "\nlanes = [ { name = \"players\" }, { name = \"backend\", workers_max = 1 } ]";
+    let lanes = |nice: &str| {
+        let backend = format!("{{ name = \"backend\", workers_max = 1{nice} }}");
+        format!("\nlanes = [ {{ name = \"players\" }}, {backend} ]")
+    };
     match layout {
         Layout::PortPerNetwork | Layout::Dedicated => {
             let apart = format!("\nnice = 19\ncores = [{}]", cores - 1);
@@ -226,8 +234,9 @@ fn threads(layout: Layout, cores: usize, workload: &Workload) -> (String, u64) {
             section("pool", "high", if all { cores } else { rest }, "");
             section("pool", "low", 1, "");
         }
-        Layout::Lanes => section("port", "front", cores, lanes),
-        Layout::LanesSpare => section("port", "front", cores + 1, lanes),
+        Layout::Lanes => section("port", "front", cores, &lanes("")),
+        Layout::LanesSpare => section("port", "front", cores + 1, &lanes("")),
+        Layout::LanesNice => section("port", "front", cores, &lanes(", nice = 19")),
     }
     (text, total)
 }
@@ -262,7 +271,7 @@ fn of_class(layout: Layout, class: &Class) -> Place {
             pool: Some(either("high", "low")),
             ..Place::port("front")
         },
-        Layout::Lanes | Layout::LanesSpare => Place {
+        Layout::Lanes | Layout::LanesSpare | Layout::LanesNice => Place {
             lane: Some(either("players", "backend")),
             ..Place::port("front")
         },

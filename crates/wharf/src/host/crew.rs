@@ -243,6 +243,7 @@ impl CrewOptions {
                 let message = "starve_after is 0, which would put it above all others";
                 return config(format!("{whose}: {message}; declare it higher instead"));
             }
+            check_nice(&whose, lane.nice)?;
             if lane.frames_per_turn_max == Some(0) {
                 let message = "frames_per_turn_max is 0; it must be at least 1";
                 return config(format!("{whose}: {message}"));
@@ -257,16 +258,20 @@ impl CrewOptions {
     }
 }
 
+fn check_nice(what: &str, nice: Option<i32>) -> Result<()> {
+    match nice.filter(|nice| !(-20..=19).contains(nice)) {
+        None => Ok(()),
+        Some(nice) => Err(Error::new(
+            ErrorKind::Config,
+            format!("{what}: nice is {nice}; it must be -20 (runs first) to 19 (last)"),
+        )),
+    }
+}
+
 /// Refuses settings that no system takes.
 fn check_settings(what: &str, settings: &ThreadSettings) -> Result<()> {
     let config = |message: String| Err(Error::new(ErrorKind::Config, message));
-    if let Some(nice) = settings.nice
-        && !(-20..=19).contains(&nice)
-    {
-        return config(format!(
-            "{what}: nice is {nice}; it must be -20 (runs first) to 19 (last)"
-        ));
-    }
+    check_nice(what, settings.nice)?;
     if let Some(core) = settings.cores.iter().find(|&&core| core >= CORES_MAX) {
         return config(format!("{what}: there is no core {core}; the first is 0"));
     }
@@ -419,8 +424,9 @@ impl Crew {
         std::thread::Builder::new().name(name).spawn(run)
     }
 
-    fn run(&self, worker: Worker) {
-        for refused in port::apply_thread_settings(&self.settings) {
+    fn run(&self, mut worker: Worker) {
+        let refused = port::apply_thread_settings(&self.settings);
+        for refused in refused.into_iter().chain(worker.step_aside()) {
             tracing::warn!(
                 thread = std::thread::current().name(),
                 refused,

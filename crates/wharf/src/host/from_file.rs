@@ -118,6 +118,7 @@ fn lane(plan: &LanePlan) -> Lane {
         starve_after: plan.starve_after,
         frames_per_turn_max: plan.frames_per_turn_max,
         turn_time_max: plan.turn_time_max,
+        nice: plan.nice,
     }
 }
 

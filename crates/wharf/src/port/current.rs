@@ -23,6 +23,8 @@ pub(crate) struct Turn {
 struct Current {
     worker: Option<(Arc<PortCore>, usize)>,
     in_turn: bool,
+    /// The nice value of the running turn, if it is not its port's.
+    turn_nice: Option<i32>,
     /// Open `batch` calls of a thread that is no worker, and what they gathered.
     batches: usize,
     /// By session id, which gives the flushes an order that a seed replays.
@@ -34,6 +36,7 @@ thread_local! {
         RefCell::new(Current {
             worker: None,
             in_turn: false,
+            turn_nice: None,
             batches: 0,
             gathered: BTreeMap::new(),
         })
@@ -79,7 +82,15 @@ pub(crate) fn worker_of(port: &PortCore) -> Option<usize> {
 
 /// The nice value of this thread, if it is a worker; of others nothing is known.
 pub(crate) fn nice() -> i32 {
-    CURRENT.with_borrow(|current| current.worker.as_ref().map_or(0, |(port, _)| port.nice))
+    CURRENT.with_borrow(|current| {
+        let of_port = || current.worker.as_ref().map_or(0, |(port, _)| port.nice);
+        current.turn_nice.unwrap_or_else(of_port)
+    })
+}
+
+/// The running turn has a nice value of its own, or (with `None`) no more.
+pub(crate) fn set_turn_nice(nice: Option<i32>) {
+    CURRENT.with_borrow_mut(|current| current.turn_nice = nice);
 }
 
 /// The turn of `session` begins or (with 0) ends on this thread.

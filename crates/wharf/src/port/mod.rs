@@ -5,6 +5,7 @@
 
 #[cfg(feature = "model")]
 mod ahead;
+mod aside;
 mod backends;
 mod batch;
 mod clock;

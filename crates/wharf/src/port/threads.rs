@@ -1,5 +1,7 @@
 //! Threads: their names, their priority and their cores.
 
+use std::io;
+
 #[cfg(any(windows, test))]
 pub(super) mod groups;
 #[cfg(windows)]
@@ -12,6 +14,54 @@ pub(crate) struct ThreadSettings {
     pub(crate) nice: Option<i32>,
     /// The cores it may run on; empty for all.
     pub(crate) cores: Vec<usize>,
+}
+
+/// The priority of a thread, as its system counts: a nice value, or a priority of Windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Priority(i32);
+
+impl Priority {
+    /// What the system has for this nice value.
+    pub(crate) fn of_nice(nice: i32) -> Self {
+        #[cfg(windows)]
+        return Self(groups::priority_of(nice));
+        #[cfg(not(windows))]
+        Self(nice)
+    }
+
+    /// That of the calling thread.
+    ///
+    /// # Errors
+    /// What the system said; a system where threads have none.
+    pub(crate) fn own() -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        return Ok(Self(rustix::process::getpriority_process(None)?));
+        #[cfg(windows)]
+        return windows::priority().map(Self);
+        #[cfg(not(any(target_os = "linux", windows)))]
+        Err(no_priorities())
+    }
+
+    /// Gives it to the calling thread.
+    ///
+    /// # Errors
+    /// What the system said; a system where threads have none.
+    pub(crate) fn take(self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::process::setpriority_process(None, self.0)?);
+        #[cfg(windows)]
+        return windows::set_priority(self.0);
+        #[cfg(not(any(target_os = "linux", windows)))]
+        Err(no_priorities())
+    }
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
+fn no_priorities() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "threads have no priority of their own on this system",
+    )
 }
 
 /// How many cores this process may use.
@@ -28,7 +78,7 @@ pub(crate) fn cores() -> usize {
 pub(crate) fn apply(settings: &ThreadSettings) -> Vec<String> {
     let mut refused = Vec::new();
     if let Some(nice) = settings.nice
-        && let Err(error) = rustix::process::setpriority_process(None, nice)
+        && let Err(error) = Priority::of_nice(nice).take()
     {
         refused.push(format!(
             "nice {nice}: {error} (negative values need CAP_SYS_NICE)"

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::aside::{Aside, Stepping};
 use super::batch::work_all;
 use super::contract::{Ready, Token, Wait};
 use super::core::{PortCore, WorkerSlot};
@@ -40,6 +41,8 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) lane: &'a Lane,
     /// This worker's counters.
     pub(crate) slot: &'a WorkerSlot,
+    /// The priority that the turn runs at, if it is not the worker's.
+    aside: Option<Stepping>,
     /// The session itself, if its turn ended with something due: the worker queues it when it
     /// searches again, so that nobody is woken for what this worker will look at next.
     pub(crate) again: Option<Arc<dyn Served>>,
@@ -48,6 +51,7 @@ pub(crate) struct TurnCx<'a> {
 impl TurnCx<'_> {
     /// Flushes the sessions that this turn sent to so far.
     pub(crate) fn flush_others(&self, now: Time) {
+        let _back = self.aside.map(Stepping::back);
         flush_dirty(self.port, self.slot, now);
     }
 }
@@ -87,6 +91,8 @@ pub(crate) struct Worker {
     more: Vec<Arc<dyn Served>>,
     now: Time,
     spin: Duration,
+    /// Which lanes' turns its thread runs at a priority of their own.
+    aside: Aside,
     parked: bool,
     /// The lane slot of the turn that just ended, given back at the next pick.
     ended: Option<usize>,
@@ -112,6 +118,7 @@ impl Worker {
             handed: Vec::new(),
             more: Vec::new(),
             spin,
+            aside: Aside::default(),
             parked: false,
             ended: None,
             again: None,
@@ -123,6 +130,14 @@ impl Worker {
     /// The name of the thread that is to run it: what the kernel keeps is its first 15 bytes.
     pub(crate) fn thread_name(&self) -> String {
         self.name.clone()
+    }
+
+    /// Has its thread, which is the calling one, take on the lanes' priorities. Returns what the
+    /// system refuses, in words.
+    pub(crate) fn step_aside(&mut self) -> Vec<String> {
+        let (aside, refused) = Aside::of(&self.port.lanes);
+        self.aside = aside;
+        refused
     }
 
     fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {
@@ -140,9 +155,12 @@ impl Worker {
             port: &self.port,
             lane: &self.port.lanes[lane],
             slot,
+            aside: self.aside.lane(lane),
             again: None,
         };
+        let aside = cx.aside.map(Stepping::aside);
         item.turn(&mut cx);
+        drop(aside);
         self.again = cx.again;
         flush_dirty(&self.port, slot, began);
         self.now = self.port.now();

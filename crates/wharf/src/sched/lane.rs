@@ -30,6 +30,7 @@ pub struct Lane {
     pub(crate) starve_after: Option<Duration>,
     pub(crate) frames_per_turn_max: Option<usize>,
     pub(crate) turn_time_max: Option<Duration>,
+    pub(crate) nice: Option<i32>,
 }
 
 impl Lane {
@@ -45,6 +46,7 @@ impl Lane {
             starve_after: None,
             frames_per_turn_max: None,
             turn_time_max: None,
+            nice: None,
         }
     }
 
@@ -79,6 +81,19 @@ impl Lane {
     /// network allows. Looked at between frames: a callback is never interrupted.
     pub fn turn_time_max(mut self, time: Duration) -> Self {
         self.turn_time_max = Some(time);
+        self
+    }
+
+    /// The nice value of a worker while it runs a turn of this lane, -20 (first) to 19 (last).
+    /// A cap keeps workers for the higher lanes; where cores are short, this keeps the cores: the
+    /// system takes one from a turn that computes as soon as another worker wants it. Two system
+    /// calls a turn. Default: what the port or pool has.
+    ///
+    /// A worker comes back to its own nice value after the turn, which on Linux wants CAP_SYS_NICE
+    /// or a limit (`LimitNICE=` of systemd, `ulimit -e`). Where the system does not let it come
+    /// back, the lane stays at the port's value, and `refused_settings` tells.
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.nice = Some(nice);
         self
     }
 

@@ -56,6 +56,8 @@ pub struct LaneRow {
     pub workers_most: usize,
     /// After so long without a turn it gets one.
     pub starve_after: Option<Duration>,
+    /// The nice value of a worker during its turns, if it has its own.
+    pub nice: Option<i32>,
     /// The networks whose sessions begin in it.
     pub networks: Vec<String>,
 }
@@ -139,6 +141,7 @@ impl Topology {
                 workers_least: lane.workers_min,
                 workers_most: lane.workers_max.map_or(free, |most| most.min(free)),
                 starve_after: lane.starve_after,
+                nice: lane.nice,
                 networks: networks.map(|network| network.name.clone()).collect(),
             }
         };
@@ -246,6 +249,15 @@ impl ThreadMap {
                 "{what} has {} on {}: some always wait for another",
                 count(row.workers, "worker"),
                 count(row.cores.len(), "core")
+            ));
+        }
+        for lane in row.lanes.iter().filter(|lane| lane.nice.is_some()) {
+            warnings.push(format!(
+                "lane \"{}\" of {what} has a priority of its own, from which workers come back \
+                 after each turn: on Linux that needs CAP_SYS_NICE or RLIMIT_NICE; without it the \
+                 lane runs as the {} does and the log says so",
+                lane.name,
+                if row.is_pool { "pool" } else { "port" }
             ));
         }
         if row.nice.is_some_and(|nice| nice < 0) {

@@ -85,7 +85,10 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
         lane.workers_most.to_string(),
         lane.starve_after
             .map_or("-".to_owned(), |after| format!("{} ms", after.as_millis())),
-        own(row.nice.map_or("-".to_owned(), |nice| nice.to_string())),
+        match lane.nice {
+            Some(nice) => nice.to_string(),
+            None => own(row.nice.map_or("-".to_owned(), |nice| nice.to_string())),
+        },
         own(cores),
         own(spin),
     ]

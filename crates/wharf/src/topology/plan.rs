@@ -104,6 +104,9 @@ pub struct LanePlan {
     /// How long one of its turns goes on (`turn_us_max`), if less than the network's. Default:
     /// `None`.
     pub turn_time_max: Option<Duration>,
+    /// The nice value of a worker during its turns, -20 (first) to 19 (last). Default: `None`, the
+    /// port's or pool's.
+    pub nice: Option<i32>,
 }
 
 /// A network: its addresses, who serves it, its options.
@@ -291,6 +294,7 @@ impl LanePlan {
             starve_after: None,
             frames_per_turn_max: None,
             turn_time_max: None,
+            nice: None,
         }
     }
 }

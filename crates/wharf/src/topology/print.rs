@@ -102,6 +102,7 @@ fn lane(plan: &LanePlan) -> String {
     lines.set_some("starve_ms_max", plan.starve_after.map(millis));
     lines.set_some("frames_per_turn_max", plan.frames_per_turn_max);
     lines.set_some("turn_us_max", plan.turn_time_max.map(micros));
+    lines.set_some("nice", plan.nice);
     lines.inline()
 }
 

@@ -39,6 +39,7 @@ const LANE_KEYS: &[&str] = &[
     "starve_ms_max",
     "frames_per_turn_max",
     "turn_us_max",
+    "nice",
 ];
 
 const NOT_OF_A_PORT: &[Elsewhere<'static>] = &[
@@ -126,8 +127,7 @@ pub(super) fn read(kind: &'static str, entry: Entry<'_, '_>, faults: &mut Faults
     limit(&fields, &threads.plan, limit_at, faults);
     // What the workers are is uncertain once they have a fault: no lane is measured by them.
     let certain = faults.count() == before;
-    let nice = fields.number(faults, "nice", -20..=19);
-    threads.plan.nice = nice.and_then(|nice| i32::try_from(nice).ok());
+    threads.plan.nice = nice(&mut fields, faults);
     threads.plan.cores = cores(&mut fields, faults);
     match lanes(&mut fields, faults) {
         Lanes::None => {}
@@ -148,6 +148,11 @@ pub(super) fn read(kind: &'static str, entry: Entry<'_, '_>, faults: &mut Faults
         fields.finish(faults, POOL_KEYS, &elsewhere);
     }
     threads
+}
+
+fn nice(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Option<i32> {
+    let nice = fields.number(faults, "nice", -20..=19)?;
+    i32::try_from(nice).ok()
 }
 
 /// Refuses a name that tables, counters and threads can't show.
@@ -322,6 +327,7 @@ fn lane(of: &str, value: &super::table::Node<'_>, faults: &mut Faults<'_>) -> Op
         starve_after: fields.time(faults, "starve_ms_max", 1..=YEAR_MS),
         frames_per_turn_max: fields.size(faults, "frames_per_turn_max", 1..=FRAMES_PER_TURN_MAX),
         turn_time_max: fields.time(faults, "turn_us_max", 1..=TURN_US_MAX),
+        nice: nice(&mut fields, faults),
     };
     fields.finish(
         faults,

@@ -38,14 +38,18 @@ fn lane() -> impl Strategy<Value = LanePlan> {
         prop::option::of(millis(1..10_000)),
         prop::option::of(1usize..1000),
         prop::option::of(micros(1..10_000)),
+        prop::option::of(-20i32..20),
     )
-        .prop_map(|(name, workers_max, starve_after, frames, time)| LanePlan {
-            workers_max,
-            starve_after,
-            frames_per_turn_max: frames,
-            turn_time_max: time,
-            ..LanePlan::new(name)
-        })
+        .prop_map(
+            |(name, workers_max, starve_after, frames, time, nice)| LanePlan {
+                workers_max,
+                starve_after,
+                frames_per_turn_max: frames,
+                turn_time_max: time,
+                nice,
+                ..LanePlan::new(name)
+            },
+        )
 }
 
 fn threads() -> impl Strategy<Value = ThreadsPlan> {

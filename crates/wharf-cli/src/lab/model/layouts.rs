@@ -50,6 +50,7 @@ struct Lane {
     workers_max: Option<usize>,
     workers_min: Option<usize>,
     starve_ms_max: Option<u64>,
+    nice: Option<i32>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +66,13 @@ struct Network {
 /// What the topology leaves open.
 pub(crate) fn placement(text: &str, cores: usize, classes: &[&str]) -> Result<Placement, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    let all = file.port.values().chain(file.pool.values());
+    if all
+        .flat_map(|threads| &threads.lanes)
+        .any(|lane| lane.nice.is_some())
+    {
+        return Err("the model has no lanes with a nice value of their own".into());
+    }
     let queues = || {
         let ports = file
             .port

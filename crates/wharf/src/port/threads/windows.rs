@@ -57,14 +57,30 @@ pub(super) fn cores() -> Option<usize> {
     (known != 0 && ours != 0).then_some(ours.count_ones() as usize)
 }
 
+/// The priority of the calling thread.
+pub(super) fn priority() -> io::Result<i32> {
+    // SAFETY: the pseudo handle of this thread is always valid.
+    match unsafe { GetThreadPriority(this_thread()) } {
+        NO_PRIORITY => Err(io::Error::last_os_error()),
+        priority => Ok(priority),
+    }
+}
+
+/// Gives the calling thread this priority.
+pub(super) fn set_priority(priority: i32) -> io::Result<()> {
+    // SAFETY: the pseudo handle of this thread is always valid.
+    if unsafe { SetThreadPriority(this_thread(), priority) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Applies the settings to the calling thread; returns what the system refused, in words.
 pub(super) fn apply(settings: &ThreadSettings) -> Vec<String> {
     let mut refused = Vec::new();
     if let Some(nice) = settings.nice {
         let priority = priority_of(nice);
-        // SAFETY: the pseudo handle of this thread is always valid.
-        if unsafe { SetThreadPriority(this_thread(), priority) } == 0 {
-            let error = io::Error::last_os_error();
+        if let Err(error) = set_priority(priority) {
             refused.push(format!("nice {nice} (thread priority {priority}): {error}"));
         }
     }
@@ -108,12 +124,11 @@ fn bind(cores: &[usize]) -> Result<(), String> {
 
 /// The priority of the calling thread, its group, and the processors in it.
 pub(crate) fn own() -> Option<(i32, u16, usize)> {
-    // SAFETY: the pseudo handle of this thread is always valid.
-    let priority = unsafe { GetThreadPriority(this_thread()) };
+    let priority = priority().ok()?;
     let mut affinity = GROUP_AFFINITY::default();
-    // SAFETY: as above, and `affinity` outlives the call.
+    // SAFETY: the pseudo handle of this thread is always valid, and `affinity` outlives the call.
     let known = unsafe { GetThreadGroupAffinity(this_thread(), &raw mut affinity) };
-    (priority != NO_PRIORITY && known != 0).then_some((priority, affinity.Group, affinity.Mask))
+    (known != 0).then_some((priority, affinity.Group, affinity.Mask))
 }
 
 #[cfg(test)]
