@@ -144,7 +144,8 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, String> {
-        let missing = "(needed: taskset and setpriv of util-linux, strace for --syscalls, valgrind for bench-instructions)";
+        let missing = "(needed: taskset and setpriv of util-linux, strace for --syscalls, \
+                       valgrind for bench-instructions)";
         let child = command
             .spawn()
             .map_err(|e| format!("{name}: {e} {missing}"))?;

@@ -34,14 +34,15 @@ pub(crate) struct InstructionsArgs {
     depth: Vec<u32>,
 
     /// Frames of each of the 64 connections
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(SHORT_PART..))]
+    #[arg(long, default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(SHORT_PART..))]
     frames: u64,
 
     /// Functions to show, those with the most instructions first
     #[arg(long, default_value_t = 12)]
     functions: usize,
 
-    /// Fail if wharf needs over 5 % more than benches/instructions.toml says, and count nothing else
+    /// Fail if wharf needs over 5 % more than benches/instructions.toml says; count nothing else
     #[arg(long, conflicts_with = "record")]
     check: bool,
 
@@ -218,9 +219,9 @@ fn record_text(counted: &[(u32, PerFrame)]) -> Result<String, String> {
         .map_err(|e| format!("rustc: {e}"))?;
     let rustc = String::from_utf8_lossy(&rustc.stdout);
     let mut text = format!(
-        "# User-space instructions of an echoed frame (64 connections, 64 bytes, one worker), and how\n\
-         # many of them lock the bus. Written by `cargo xtask bench-instructions --record`; CI fails\n\
-         # above 1.05 times these.\n\
+        "# User-space instructions of an echoed frame (64 connections, 64 bytes, one worker), and\n\
+         # how many of them lock the bus. Written by `cargo xtask bench-instructions --record`;\n\
+         # CI fails above 1.05 times these.\n\
          rustc = \"{}\"\n",
         rustc.trim()
     );
