@@ -181,6 +181,25 @@ fn times_and_switches_are_read_in_their_units() {
     assert_eq!(game.keepalive, Some(Duration::from_secs(16)));
 }
 
+#[test]
+fn who_is_held_back_by_windows_is_told() {
+    let text = "[port.main]\nworkers = 6\nconcurrency = 2\n[network.game]\nlisten = \"a:1\"\n";
+    let topology = Topology::parse(text, "t").unwrap();
+    assert_eq!(topology.ports[0].concurrency, Some(2));
+    let told = |topology: &Topology| {
+        let warnings = topology.thread_map(4).warnings;
+        let found = warnings.into_iter().find(|text| text.contains("Windows"));
+        found.unwrap_or_default()
+    };
+    assert!(told(&topology).contains("only 2 of its 6 workers"));
+    let one_a_core = Topology::parse(text.replace("= 2", "= 0"), "t").unwrap();
+    assert!(told(&one_a_core).contains("one a core of its 6 workers"));
+    for fits in ["concurrency = 6", ""] {
+        let free = Topology::parse(text.replace("concurrency = 2", fits), "t").unwrap();
+        assert_eq!(told(&free), "");
+    }
+}
+
 /// The text of `wharf check` for each sample on 4 cores, as `WHARF_BLESS=1` wrote it.
 #[test]
 fn the_thread_maps_of_the_samples_are_as_written_down() {

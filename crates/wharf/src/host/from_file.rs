@@ -10,7 +10,8 @@ use crate::network::{ClientBuilder, Network, ServerBuilder};
 use crate::port::{self, SocketOptions};
 use crate::sched::Lane;
 use crate::topology::{
-    LanePlan, NetworkPlan, Role, ThreadsPlan, Topology, TopologyError, Workers, did_you_mean,
+    LanePlan, NetworkPlan, PortPlan, Role, ThreadsPlan, Topology, TopologyError, Workers,
+    did_you_mean,
 };
 
 impl Topology {
@@ -73,6 +74,7 @@ impl Host {
         for plan in &topology.ports {
             let mut builder = self.port(&plan.name).spin(plan.spin);
             workers(&plan.threads, &mut builder.draft.options);
+            builder.concurrency = concurrency(plan);
             ports.push(builder.build()?);
         }
         let mut pools = Vec::new();
@@ -91,6 +93,20 @@ impl Host {
             refused: None,
         })
     }
+}
+
+/// A port's concurrency on this machine.
+fn concurrency(plan: &PortPlan) -> Option<u32> {
+    let most = plan.concurrency?;
+    let most = match plan.threads.workers {
+        Workers::Count(_) => most,
+        // One for a larger machine holds nobody back on this one.
+        _ => {
+            let workers = plan.threads.workers_on(port::cores());
+            most.min(plan.threads.workers_limit.unwrap_or(workers))
+        }
+    };
+    Some(u32::try_from(most).unwrap_or(u32::MAX))
 }
 
 /// The options of a port or pool on this machine.

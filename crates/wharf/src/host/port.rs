@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::crew::{Crew, CrewDraft, crew_handle, crew_options};
 use super::jobs::crew_jobs;
 use super::{Engine, Shared};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::port::{self, PortCore, PortOptions, Sockets};
 use crate::sched::Lane;
 
@@ -61,7 +61,7 @@ impl Port {
 #[derive(Debug)]
 pub struct PortBuilder<'a> {
     pub(super) draft: CrewDraft<'a>,
-    concurrency: Option<u32>,
+    pub(super) concurrency: Option<u32>,
 }
 
 impl<'a> PortBuilder<'a> {
@@ -85,8 +85,8 @@ impl<'a> PortBuilder<'a> {
     /// `NumberOfConcurrentThreads` of an I/O completion port; 0 is one a processor. A worker that
     /// blocks in the system does not count, one that computes does: with fewer than there are
     /// workers, handlers that compute for long keep packets from workers that are free. It can't be
-    /// changed later. Default: `workers_limit`, so that nothing is kept back. Other systems have
-    /// no such limit.
+    /// changed later, and is at most `workers_limit`. Default: `workers_limit`, so that nothing is
+    /// kept back. Other systems have no such limit. In a topology file: `concurrency = 2`.
     pub fn concurrency(mut self, threads: u32) -> Self {
         self.concurrency = Some(threads);
         self
@@ -95,16 +95,22 @@ impl<'a> PortBuilder<'a> {
     /// Opens the port's kernel queue; its workers start with the host.
     ///
     /// # Errors
-    /// A name that is taken or empty, no workers, lanes that can't work, a backend that does not
-    /// work here.
+    /// A name that is taken or empty, no workers, lanes that can't work, a concurrency above the
+    /// most workers, a backend that does not work here.
     pub fn build(self) -> Result<Port> {
         let host = self.draft.host;
         let concurrency = self.concurrency;
         let make = |name, lanes, limit: usize| {
             let all = u32::try_from(limit).unwrap_or(0);
-            let options = PortOptions {
-                concurrency: concurrency.unwrap_or(all),
-            };
+            let concurrency = concurrency.unwrap_or(all);
+            if concurrency > all {
+                let message = format!(
+                    "port \"{name}\": concurrency is {concurrency}, and there are never more than \
+                     {all} workers (workers_limit); lower it, or leave it out"
+                );
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+            let options = PortOptions { concurrency };
             let sockets = match &host.engine {
                 Engine::Threads => port::open_backend(host.backend.lock().as_deref(), &options)?,
                 #[cfg(feature = "sim")]

@@ -43,6 +43,8 @@ pub struct ThreadRow {
     pub cores: Vec<usize>,
     /// How long an idle worker looks again before it sleeps.
     pub spin: Duration,
+    /// How many of its workers Windows lets run at once, 0 being one a core; `None` is all.
+    pub concurrency: Option<usize>,
 }
 
 /// A lane.
@@ -99,6 +101,7 @@ impl Topology {
     pub fn thread_map(&self, cores: usize) -> ThreadMap {
         let ports = self.ports.iter().map(|port| ThreadRow {
             spin: port.spin,
+            concurrency: port.concurrency,
             ..self.row(&port.name, false, &port.threads, cores)
         });
         let pools = self.pools.iter();
@@ -154,6 +157,7 @@ impl Topology {
             nice: plan.nice,
             cores: plan.cores.clone(),
             spin: Duration::ZERO,
+            concurrency: None,
         }
     }
 }
@@ -264,6 +268,18 @@ impl ThreadMap {
             warnings.push(format!(
                 "{what} asks for a raised priority, which needs a privilege (on Linux CAP_SYS_NICE \
                  or RLIMIT_NICE); without it the threads run as usual and the log says so"
+            ));
+        }
+        let at_once = row.concurrency.map(|most| match most {
+            0 => ("one a core".to_owned(), self.cores),
+            most => (format!("only {most}"), most),
+        });
+        if let Some((most, _)) = at_once.filter(|(_, most)| *most < row.workers) {
+            warnings.push(format!(
+                "{what}: Windows lets {most} of its {} run at once (concurrency): handlers that \
+                 compute for long keep the others from serving, those that block do not; other \
+                 systems take no notice of it",
+                count(row.workers, "worker")
             ));
         }
         if !row.is_pool {

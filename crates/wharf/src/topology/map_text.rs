@@ -11,7 +11,8 @@ impl fmt::Display for ThreadMap {
         writeln!(f, "\nworkers")?;
         let mut threads = vec![
             [
-                "", "workers", "limit", "lane", "least", "most", "starves", "nice", "cores", "spin",
+                "", "workers", "limit", "at once", "lane", "least", "most", "starves", "nice",
+                "cores", "spin",
             ]
             .map(String::from)
             .to_vec(),
@@ -80,6 +81,7 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
         own(format!("{kind} {}", row.name)),
         own(row.workers.to_string()),
         own(row.workers_limit.to_string()),
+        own(at_once(row)),
         lane.name.clone(),
         lane.workers_least.to_string(),
         lane.workers_most.to_string(),
@@ -92,6 +94,15 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
         own(cores),
         own(spin),
     ]
+}
+
+/// How many of its workers the system lets run at once; a pool has no kernel queue that limits it.
+fn at_once(row: &ThreadRow) -> String {
+    match row.concurrency {
+        None => "all".to_owned(),
+        Some(0) => "cores".to_owned(),
+        Some(most) => most.to_string(),
+    }
 }
 
 fn network_cells(row: &NetworkRow) -> Vec<String> {

@@ -76,6 +76,10 @@ const ELSEWHERE: &[Elsewhere<'static>] = &[
         "belongs to a port: set it in [port.NAME] and name that port here",
     ),
     (
+        "concurrency",
+        "belongs to a port: set it in [port.NAME] and name that port here",
+    ),
+    (
         "bytes_max",
         "belongs to the send queue: send_queue = { bytes_max = .. }",
     ),

@@ -48,6 +48,10 @@ pub struct PortPlan {
     pub threads: ThreadsPlan,
     /// How long an idle worker looks again before it sleeps (`spin_us`). Default: zero.
     pub spin: Duration,
+    /// Windows: how many of its workers the system lets run at once, as in
+    /// [`PortBuilder::concurrency`](crate::PortBuilder::concurrency); 0 is one a core. Default:
+    /// `None`, all. Other systems take no notice of it.
+    pub concurrency: Option<usize>,
 }
 
 /// Threads that serve turns and jobs but own no kernel queue.
@@ -226,6 +230,7 @@ impl PortPlan {
             name: name.into(),
             threads: ThreadsPlan::new(workers),
             spin: Duration::ZERO,
+            concurrency: None,
         }
     }
 }

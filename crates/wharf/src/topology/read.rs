@@ -244,6 +244,7 @@ impl Found {
             name: port.name,
             threads: port.plan,
             spin: port.spin,
+            concurrency: port.concurrency,
         };
         let pool = |pool: Threads| PoolPlan {
             name: pool.name,

@@ -30,6 +30,7 @@ const PORT_KEYS: &[&str] = &[
     "nice",
     "cores",
     "spin_us",
+    "concurrency",
 ];
 const POOL_KEYS: &[&str] = &["workers", "workers_limit", "lanes", "nice", "cores"];
 const LANE_KEYS: &[&str] = &[
@@ -72,10 +73,16 @@ const NOT_OF_A_PORT: &[Elsewhere<'static>] = &[
     ),
     ("lane", "belongs to a network; a port declares \"lanes\""),
 ];
-const NOT_OF_A_POOL: &[Elsewhere<'static>] = &[(
-    "spin_us",
-    "belongs to a port: a pool has no kernel queue to look at while it spins",
-)];
+const NOT_OF_A_POOL: &[Elsewhere<'static>] = &[
+    (
+        "spin_us",
+        "belongs to a port: a pool has no kernel queue to look at while it spins",
+    ),
+    (
+        "concurrency",
+        "belongs to a port: a pool has no kernel queue that could hold its workers back",
+    ),
+];
 
 /// A port or pool as the file has it, with where it stands.
 #[derive(Debug)]
@@ -87,6 +94,7 @@ pub(super) struct Threads {
     pub(super) at: usize,
     pub(super) plan: ThreadsPlan,
     pub(super) spin: Duration,
+    pub(super) concurrency: Option<usize>,
     /// False if its lanes could not be read: a lane's name is not looked up then.
     pub(super) lanes_known: bool,
 }
@@ -112,6 +120,7 @@ pub(super) fn read(kind: &'static str, entry: Entry<'_, '_>, faults: &mut Faults
         at,
         plan: ThreadsPlan::new(Workers::Cores),
         spin: Duration::ZERO,
+        concurrency: None,
         lanes_known: true,
     };
     let what = threads.what();
@@ -142,6 +151,7 @@ pub(super) fn read(kind: &'static str, entry: Entry<'_, '_>, faults: &mut Faults
     if kind == "port" {
         let spin = fields.time(faults, "spin_us", 0..=SPIN_US_MAX);
         threads.spin = spin.unwrap_or(Duration::ZERO);
+        threads.concurrency = concurrency(&mut fields, &threads.plan, certain, faults);
         fields.finish(faults, PORT_KEYS, NOT_OF_A_PORT);
     } else {
         let elsewhere = [NOT_OF_A_POOL, NOT_OF_A_PORT].concat();
@@ -215,6 +225,29 @@ fn limit(fields: &Fields<'_, '_>, plan: &ThreadsPlan, at: usize, faults: &mut Fa
         );
         fields.fault(faults, at, &message);
     }
+}
+
+/// How many workers Windows lets run at once; `certain` is whether the plan's workers are.
+fn concurrency(
+    fields: &mut Fields<'_, '_>,
+    plan: &ThreadsPlan,
+    certain: bool,
+    faults: &mut Faults<'_>,
+) -> Option<usize> {
+    let at = fields.place("concurrency")?;
+    let most = fields.size(faults, "concurrency", 0..=WORKERS_MAX)?;
+    let limit = match plan.workers {
+        Workers::Count(workers) => Some(plan.workers_limit.unwrap_or(workers)),
+        Workers::Cores | Workers::CoresAnd(_) => plan.workers_limit,
+    };
+    if let Some(limit) = limit.filter(|limit| certain && most > *limit) {
+        let message = format!(
+            "concurrency is {most}, and there are never more than {limit} workers; lower it, or \
+             leave it out so that none is held back"
+        );
+        fields.fault(faults, at, &message);
+    }
+    Some(most)
 }
 
 fn cores(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Vec<usize> {

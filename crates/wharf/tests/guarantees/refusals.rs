@@ -42,6 +42,12 @@ pub(crate) fn bad_ports_are_named(w: &World) {
     );
     let many = host.port("many").workers(1_000_000).build();
     refused(many, config, &["\"many\"", "1000000", "1024"]);
+    let at_once = host.port("once").workers(2).workers_limit(3).concurrency(4);
+    refused(
+        at_once.build(),
+        config,
+        &["\"once\"", "concurrency is 4", "more than 3 workers"],
+    );
     let own = host.server("game", Act::echo()).workers(0).listen(HERE);
     refused(own, config, &["\"game\"", "workers is 0"]);
     let both = host.server("game", Act::echo()).port(&front).workers(2);

@@ -289,15 +289,18 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
 
 /// A right topology: names are distinct and resolved, no two addresses collide.
 pub(crate) fn topology() -> impl Strategy<Value = Topology> {
-    let ports = prop::collection::vec((word(), threads(), micros(0..1000)), 1..4);
+    let at_once = prop::option::of(0usize..5);
+    let ports = prop::collection::vec((word(), threads(), micros(0..1000), at_once), 1..4);
     let pools = prop::collection::vec((word(), threads()), 0..3);
     let networks = prop::collection::vec((network(), any::<[prop::sample::Index; 3]>()), 1..5);
     (ports, pools, networks, memory()).prop_map(|(ports, pools, networks, host)| {
-        let port = |(index, (name, threads, spin)): (usize, (String, _, _))| PortPlan {
-            name: named("p", index, &name),
-            threads,
-            spin,
-        };
+        let port =
+            |(index, (name, threads, spin, concurrency)): (usize, (String, _, _, _))| PortPlan {
+                name: named("p", index, &name),
+                threads,
+                spin,
+                concurrency,
+            };
         let pool = |(index, (name, threads)): (usize, (String, _))| PoolPlan {
             name: named("q", index, &name),
             threads,

@@ -39,6 +39,21 @@ fn the_concurrency_is_the_ports_workers_or_what_was_asked_for() {
 }
 
 #[test]
+fn the_concurrency_of_a_topology_file_is_what_the_system_gets() {
+    let text = "[port.all]\nworkers = 4\nworkers_limit = 6\n\
+                [port.some]\nworkers = 4\nconcurrency = 2\n\
+                [port.cores]\nworkers = 4\nconcurrency = 0\n\
+                [port.more]\nworkers = \"cores\"\nconcurrency = 1000\n\
+                [network.game]\nlisten = \"127.0.0.1:0\"\nport = \"all\"\n";
+    let topology = crate::Topology::parse(text, "text").unwrap();
+    trace::take();
+    let host = Host::new().with_backend("iocp").with_topology(topology);
+    assert!(host.is_ok());
+    let cores = u32::try_from(crate::port::cores()).unwrap();
+    assert_eq!(ports(&trace::take()), [6, 2, 0, cores]);
+}
+
+#[test]
 fn a_listener_is_exclusive_and_keeps_as_many_accepts_as_asked_for() {
     let port = open();
     trace::take();
