@@ -61,8 +61,8 @@ use serial::{jobs_are_serial_in_order, serial_in_order};
 use stopping::a_connect_under_way_delays_no_stop;
 use stopping::{
     a_dropped_host_stops, a_network_stops_alone, a_stop_forgets_no_accept,
-    a_stuck_handler_is_named, shutdown_is_a_protocol, stop_from_a_handler,
-    who_does_not_part_is_cut,
+    a_stopped_host_keeps_no_socket, a_stuck_handler_is_named, shutdown_is_a_protocol,
+    stop_from_a_handler, who_does_not_part_is_cut,
 };
 use support::{KNOWN_BACKENDS, each_backend, in_simulation, matrix, on_real_sockets};
 
@@ -148,6 +148,7 @@ matrix!(who_does_not_part_is_cut, a_network_stops_alone);
 on_real_sockets!(exclusive a_stuck_handler_is_named, a_stuck_pool_turn_is_named);
 on_real_sockets!(a_stuck_pool_turn_holds_back_no_frame);
 on_real_sockets!(a_stop_forgets_no_accept);
+on_real_sockets!(a_stopped_host_keeps_no_socket);
 in_simulation!(a_connect_under_way_delays_no_stop);
 matrix!(panic_is_contained);
 

@@ -7,6 +7,7 @@
 //! 3. **cut**: what is left is aborted; a short grace.
 //! 4. **quit**: the workers end after the turn they are in; a short grace.
 //! 5. **join**: ended threads are joined; a worker that is still in a callback is named and left.
+//!    What is left in the system's hands comes back, whoever keeps a handle.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -227,6 +228,12 @@ impl Shared {
             core.discard_all();
         }
         networks.iter().for_each(|network| network.forget());
+        if let Some(first) = crews.first() {
+            let until = first.core.now() + GRACE;
+            crews
+                .iter()
+                .for_each(|crew| crew.core.backend.retire(until));
+        }
         self.end_handover();
         self.inner.lock().stage = Stage::Stopped(stuck);
         self.changed.notify_all();

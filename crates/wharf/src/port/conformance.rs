@@ -99,6 +99,8 @@ const IPV6: &str = "[::1]:0";
 /// A backend and its world.
 struct Rig {
     port: Arc<dyn Sockets>,
+    /// Another one in the same world.
+    open: Box<dyn Fn() -> Arc<dyn Sockets>>,
     world: Box<dyn World>,
     /// Reported and not asked for yet.
     seen: RefCell<Vec<Ready>>,
@@ -111,9 +113,10 @@ struct Pair {
 }
 
 impl Rig {
-    fn new(port: Arc<dyn Sockets>, world: impl World + 'static) -> Self {
+    fn new(open: impl Fn() -> Arc<dyn Sockets> + 'static, world: impl World + 'static) -> Self {
         Self {
-            port,
+            port: open(),
+            open: Box::new(open),
             world: Box::new(world),
             seen: RefCell::default(),
         }
@@ -121,13 +124,16 @@ impl Rig {
 
     #[cfg(target_os = "linux")]
     fn epoll() -> Self {
-        Self::new(Arc::new(super::epoll::Epoll::open().unwrap()), Machine)
+        Self::new(|| Arc::new(super::epoll::Epoll::open().unwrap()), Machine)
     }
 
     #[cfg(target_os = "linux")]
     fn uring() -> Option<Self> {
         match super::uring::Uring::open() {
-            Ok(port) => Some(Self::new(Arc::new(port), Machine)),
+            Ok(_) => Some(Self::new(
+                || Arc::new(super::uring::Uring::open().unwrap()),
+                Machine,
+            )),
             // What a kernel or a container may refuse.
             Err(error) => {
                 skipped(&error);
@@ -138,18 +144,17 @@ impl Rig {
 
     #[cfg(target_os = "macos")]
     fn kqueue() -> Self {
-        Self::new(Arc::new(super::kqueue::Kqueue::open().unwrap()), Machine)
+        Self::new(|| Arc::new(super::kqueue::Kqueue::open().unwrap()), Machine)
     }
 
     #[cfg(windows)]
     fn iocp() -> Self {
-        Self::new(Arc::new(super::iocp::Iocp::open(0).unwrap()), Machine)
+        Self::new(|| Arc::new(super::iocp::Iocp::open(0).unwrap()), Machine)
     }
 
     fn simulated() -> Self {
         let sim = Sim::with_faults(1, Faults::none());
-        let is_faulty = false;
-        Self::new(sim.backend(), Simulated { sim, is_faulty })
+        Self::in_simulation(sim, false)
     }
 
     fn simulated_with_faults() -> Self {
@@ -159,8 +164,12 @@ impl Rig {
             ..Faults::default()
         };
         let sim = Sim::with_faults(7, faults);
-        let is_faulty = true;
-        Self::new(sim.backend(), Simulated { sim, is_faulty })
+        Self::in_simulation(sim, true)
+    }
+
+    fn in_simulation(sim: Sim, is_faulty: bool) -> Self {
+        let other = sim.clone();
+        Self::new(move || other.backend(), Simulated { sim, is_faulty })
     }
 
     /// Takes in what is reported now.
@@ -360,7 +369,8 @@ macro_rules! conformance {
                 a_reset both_ends listeners tokens;
             streams: volume_both_ways gathered_buffers nothing_is_no_end half_close_both_ways
                 a_reset_is_no_end sends_to_the_gone_fail close_delivers reset_on_close
-                disconnect_from_another_thread a_batch_is_so_many_sends;
+                disconnect_from_another_thread a_batch_is_so_many_sends
+                nothing_is_left_when_retired;
             waiting: any_worker harvests_are_limited wakes_coalesce a_wake_ends_a_sleep
                 timer_not_early timer_replaced timer_cleared;
             connections: success addresses_ipv4 addresses_ipv6 refused pending taken_address

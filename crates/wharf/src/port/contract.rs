@@ -29,6 +29,9 @@
 //!    [`Token::TIMER`] once `now` has reached the moment, not before. Setting it again replaces it.
 //! 9. **Batch.** [`Sockets::send_batch`] is so many sends, perhaps in fewer system calls: each ends
 //!    as clause 5 says, and the kernel has let go of all buffers when the call returns.
+//! 10. **Retire.** [`Backend::retire`] is called when no worker will wait any more. Soon after the
+//!     moment that it is given it returns, and nothing of a closed socket is open or in the system's
+//!     hands, whoever keeps the backend; what is closed later is closed at once.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
@@ -197,6 +200,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Sets, replaces (`Some`) or clears (`None`) the timer (clause 8).
     fn set_timer(&self, at: Option<Time>);
+
+    /// Nobody waits any more (clause 10); what `send` has taken may still go out until then.
+    fn retire(&self, until: Time) {
+        // Where the system itself sees to what was closed, nothing is left to do.
+        let _ = until;
+    }
 
     /// Whether time passes by itself: a simulation's thread must not sleep.
     fn is_real_time(&self) -> bool {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use wharf::{CloseReason, ErrorKind, Host, LinkState, Network, SendError};
+use wharf::{CloseReason, ErrorKind, Host, LinkState, Network, SendError, Timeouts};
 
 use crate::support::{
-    Act, At, End, Layout, Log, Peer, Role, World, check_stopped, finish, serve, small_socket,
+    Act, At, End, Layout, Log, Peer, Role, World, check_stopped, finish, patient, serve,
+    small_socket,
 };
 
 /// A host that is a server to peers and a client of another server of its own.
@@ -303,6 +304,31 @@ pub(crate) fn a_stop_forgets_no_accept(w: &World) {
         drop(streams.take());
         finish(host);
     }
+}
+
+/// A session was closed with bytes that the system has taken and the peer does not read: no worker
+/// is left to see the end of them, and yet its socket does not stay open for as long as somebody
+/// keeps a handle of the stopped host.
+pub(crate) fn a_stopped_host_keeps_no_socket(w: &World) {
+    let timeouts = Timeouts {
+        linger: Duration::from_millis(300),
+        ..patient()
+    };
+    let (mut host, net) = serve(w, Layout::Shared(2), Act::sink(), |server| {
+        server.socket(small_socket()).timeouts(timeouts)
+    });
+    let mut peer = w.connect_narrow(net.local_addr().unwrap());
+    w.until("it is open", || net.sessions().len() == 1);
+    let session = net.sessions().first().unwrap();
+    for _ in 0..40 {
+        session.send(&[7; 1000]).unwrap();
+    }
+    peer.half_close();
+    host.stop().unwrap();
+    check_stopped(&host.stats());
+    // Nobody reads until now; how it ends is not the question.
+    peer.read_to_end();
+    drop((host, net, session));
 }
 
 /// A connect to a host that does not answer has nothing to flush: the stop does not wait for it.

@@ -251,3 +251,46 @@ pub(super) fn a_batch_is_so_many_sends(rig: &Rig) {
         assert!(got == bytes[..sent], "write {nth}");
     }
 }
+
+/// Of a backend that was retired nothing stays open but what its user holds, also if a close found
+/// bytes that the socket had no room for: nobody waits for them any more. Nor does a later close.
+pub(super) fn nothing_is_left_when_retired(rig: &Rig) {
+    let retired = (rig.open)();
+    let (listener, addr) = rig.listen(IPV4).unwrap();
+    let connected = |token| {
+        let client = retired.connect(addr, &SocketOptions::default()).unwrap();
+        let (server, _) = rig.accept(&listener);
+        rig.port.register(token, &server).unwrap();
+        let begin = Instant::now();
+        while retired.connect_result(&client).is_err() {
+            assert!(begin.elapsed() < PATIENCE, "it never connects");
+            retired.wait(&mut Vec::new(), 64, Wait::Poll).unwrap();
+            rig.world.settle();
+        }
+        (client, server)
+    };
+    let fill = |client: &Socket| {
+        let bytes = pattern(64 * 1024);
+        let mut refused = 0;
+        // Faults refuse what there is room for.
+        while refused < 5 {
+            match retired.send(client, &[IoSlice::new(&bytes)]) {
+                Ok(_) => refused = 0,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    refused += 1;
+                }
+            }
+        }
+    };
+    let (early, server) = connected(SERVER);
+    let (late, other) = connected(CLIENT);
+    fill(&early);
+    fill(&late);
+    drop(early);
+    retired.retire(retired.now());
+    drop(late);
+    // Whether all of it came is not the question.
+    let _ = rig.recv_to_end(&server, SERVER);
+    let _ = rig.recv_to_end(&other, CLIENT);
+}

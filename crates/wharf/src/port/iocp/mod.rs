@@ -50,9 +50,12 @@
 //! close would lose its bytes; a reset keeps nothing. That *we* ended something is told by our own
 //! flags: `Whom::is_closed`, and the failure that `disconnect` notes before it closes.
 //!
-//! Dropping the backend gives such sends a second, then cancels them. The port itself is closed by
-//! the last of backend and sockets, after the last packet; ops that never end would be leaked, not
-//! freed. A worker is never woken by closing the port: a quitting worker wakes the next.
+//! When the last worker has left, somebody must still take packets, or a socket that waits for its
+//! send, and those of accepts, would stay open for as long as anybody keeps a handle: `retire`
+//! does, gives such sends until a deadline, then cancels them. So does dropping the backend, for
+//! a second. The port itself is closed by the last of backend and sockets, after the last packet;
+//! ops that never end would be leaked, not freed. A worker is never woken by closing the port: a
+//! quitting worker wakes the next.
 //!
 //! # Choices
 //!
@@ -103,12 +106,17 @@ pub(super) use socket::IocpSocket;
 use socket::Kind;
 use stream::OwnedStream;
 
+use super::clock;
 use super::contract::{Backend, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
 use super::socket::Socket;
 use crate::time::Time;
 
 /// How long a dropped backend lets sends that were taken go on.
 const LINGER_AT_DROP: Duration = Duration::from_secs(1);
+/// Packets of what was cancelled come without delay: after so long without one, none is to come.
+const SILENT: Duration = Duration::from_millis(50);
+/// How long they may take in all.
+const CANCELLED_MAX: Duration = Duration::from_secs(1);
 
 /// The backend.
 #[derive(Debug)]
@@ -128,7 +136,7 @@ impl Drop for Iocp {
     fn drop(&mut self) {
         let shared = &self.shared;
         shared.gone.store(true, Ordering::SeqCst);
-        shared.drain(LINGER_AT_DROP, || shared.watch.is_quiet());
+        shared.drain(LINGER_AT_DROP, |_| shared.watch.is_quiet());
         shared.watch.end_lingering();
     }
 }
@@ -146,7 +154,7 @@ impl Backend for Iocp {
     }
 
     fn now(&self) -> Time {
-        super::clock::now()
+        clock::now()
     }
 
     fn wait(&self, out: &mut Vec<Ready>, max: usize, how: Wait) -> io::Result<()> {
@@ -172,6 +180,20 @@ impl Backend for Iocp {
 
     fn set_timer(&self, at: Option<Time>) {
         self.shared.set_timer(at);
+    }
+
+    fn retire(&self, until: Time) {
+        let shared = &self.shared;
+        shared.gone.store(true, Ordering::SeqCst);
+        // What was cancelled brings its packets at once; ops of sockets that are still open, in a
+        // callback that never returns, would be waited for in vain.
+        let all = || shared.ops.load(Ordering::Acquire) == 0;
+        let left = until.since(clock::now());
+        shared.drain(left, |silent| {
+            all() || silent >= SILENT && shared.watch.is_quiet()
+        });
+        shared.watch.end_lingering();
+        shared.drain(CANCELLED_MAX, |silent| all() || silent >= SILENT);
     }
 
     fn entropy(&self) -> u64 {

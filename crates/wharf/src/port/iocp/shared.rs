@@ -208,15 +208,21 @@ impl Shared {
         Ok(*self.connect_ex.get_or_init(|| found))
     }
 
-    /// Takes packets for at most `limit`, until `done` says so. What they report is for nobody.
-    pub(super) fn drain(&self, limit: Duration, done: impl Fn() -> bool) {
+    /// Takes packets for at most `limit`, until `done` says so, which is told for how long none
+    /// has come. What they report is for nobody.
+    pub(super) fn drain(&self, limit: Duration, done: impl Fn(Duration) -> bool) {
         const STEP_MS: u32 = 10;
         let begin = Instant::now();
+        let mut last = begin;
         let mut unheard = Vec::new();
-        while !done() && begin.elapsed() < limit {
-            if let Err(error) = self.harvest(&mut unheard, usize::MAX, STEP_MS) {
-                tracing::error!(%error, "a port broke while it was drained");
-                return;
+        while !done(last.elapsed()) && begin.elapsed() < limit {
+            match self.harvest(&mut unheard, usize::MAX, STEP_MS) {
+                Ok(true) => last = Instant::now(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a port broke while it was drained");
+                    return;
+                }
             }
             unheard.clear();
         }
@@ -228,7 +234,7 @@ impl Drop for Shared {
     /// cancelled and its packets come at once.
     fn drop(&mut self) {
         self.watch.clear();
-        self.drain(DRAIN_MAX, || self.ops.load(Ordering::Acquire) == 0);
+        self.drain(DRAIN_MAX, |_| self.ops.load(Ordering::Acquire) == 0);
         let left = self.ops.load(Ordering::Acquire);
         if left > 0 {
             tracing::error!(left, "operations never ended: their memory is given up");
