@@ -28,6 +28,7 @@ pub(super) enum Call {
 thread_local! {
     static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
     static REFUSED: Cell<u32> = const { Cell::new(0) };
+    static LOOKS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Has the next sockets of this thread refused, as if there were no handles.
@@ -45,6 +46,16 @@ pub(super) fn is_refused() -> bool {
 /// Notes a call of this thread.
 pub(super) fn note(call: Call) {
     CALLS.with_borrow_mut(|calls| calls.push(call));
+}
+
+/// Notes that this thread asked the system about a stream that nobody reads.
+pub(super) fn looked() {
+    LOOKS.set(LOOKS.get() + 1);
+}
+
+/// How often it did since it last asked.
+pub(super) fn take_looks() -> usize {
+    LOOKS.take()
 }
 
 /// What this thread called since it last asked.

@@ -9,6 +9,9 @@
 //!
 //! A stream is on the list at most once, and one that is read in time leaves it without a system
 //! call: on the way of a frame this costs two flags.
+//!
+//! A round is made in steps, so that a long list keeps no worker from its turns: whoever looks at
+//! the port next goes on with it.
 
 use std::collections::VecDeque;
 use std::os::windows::io::AsSocket;
@@ -30,6 +33,10 @@ use crate::time::Time;
 const ROUND: Duration = Duration::from_millis(100);
 /// Rounds between two looks at a stream that stays unread, at most.
 const PACE_MAX: u8 = 16;
+/// Streams of one step that the system is asked about, in about five calls each.
+pub(super) const LOOKS_PER_STEP: usize = 32;
+/// Streams of one step, most of which are found to be read or not due.
+const STREAMS_PER_STEP: usize = 1024;
 /// How long a close waits for the bytes that were taken.
 const LINGER_MAX: Duration = Duration::from_secs(30);
 
@@ -50,12 +57,14 @@ pub(super) struct Watch {
     lingering: Mutex<VecDeque<(Time, Arc<Stream>)>>,
 }
 
-/// The receives of the streams to look at.
+/// The receives of the streams to look at. Both lists keep their room, so rounds allocate nothing.
 #[derive(Debug, Default)]
 struct Lists {
+    /// In the next round.
     next: Vec<Arc<Op>>,
-    /// What a round has emptied: rounds take turns with two, and allocate nothing.
-    spare: Vec<Arc<Op>>,
+    /// In the round under way.
+    now: Vec<Arc<Op>>,
+    is_under_way: bool,
 }
 
 /// What a stream notes for its rounds.
@@ -162,8 +171,19 @@ impl Watch {
 
     /// Forgets the list.
     pub(super) fn clear(&self) {
-        self.streams.lock().next.clear();
-        self.lingering.lock().clear();
+        let lists = std::mem::take(&mut *self.streams.lock());
+        let lingering = std::mem::take(&mut *self.lingering.lock());
+        // Outside of the locks.
+        drop((lists, lingering));
+    }
+
+    /// A stream of the round under way, or of a new one; `None` at the end of it.
+    fn of_round(&self) -> Option<Arc<Op>> {
+        let lists = &mut *self.streams.lock();
+        if !std::mem::replace(&mut lists.is_under_way, true) {
+            std::mem::swap(&mut lists.next, &mut lists.now);
+        }
+        lists.now.pop()
     }
 
     fn end_old_lingering(&self, now: Time) {
@@ -181,49 +201,64 @@ impl Watch {
 }
 
 impl Shared {
-    /// One round.
+    /// One step of a round.
     pub(super) fn look_after(&self, now: Time) {
-        let mut list = {
-            let mut lists = self.watch.streams.lock();
-            let spare = std::mem::take(&mut lists.spare);
-            std::mem::replace(&mut lists.next, spare)
-        };
-        list.retain(|recv| match &recv.body {
-            Body::Recv(stream) => self.look_at(recv, stream),
-            _ => false,
-        });
-        self.watch.end_old_lingering(now);
-        let more = !list.is_empty() || !self.watch.lingering.lock().is_empty();
-        {
-            let mut lists = self.watch.streams.lock();
-            lists.next.append(&mut list);
-            lists.spare = list;
+        let mut looks = 0;
+        for _ in 0..STREAMS_PER_STEP {
+            let Some(recv) = self.watch.of_round() else {
+                return self.end_round(now);
+            };
+            let Body::Recv(stream) = &recv.body else {
+                continue;
+            };
+            let (stays, looked) = self.look_at(&recv, stream);
+            if stays {
+                self.watch.streams.lock().next.push(recv);
+            }
+            looks += usize::from(looked);
+            if looks == LOOKS_PER_STEP {
+                break;
+            }
         }
-        if more {
+        // Whoever looks next goes on, after the turns that wait.
+        self.watch_by(now);
+    }
+
+    fn end_round(&self, now: Time) {
+        self.watch.end_old_lingering(now);
+        let more = {
+            let mut lists = self.watch.streams.lock();
+            lists.is_under_way = false;
+            !lists.next.is_empty()
+        };
+        if more || !self.watch.lingering.lock().is_empty() {
             self.watch_by(now + ROUND);
         }
     }
 
-    /// One stream's turn in a round; whether it stays on the list.
-    fn look_at(&self, recv: &Arc<Op>, stream: &Arc<Stream>) -> bool {
+    /// One stream's turn in a round: whether it stays on the list, and whether the system was
+    /// asked about it.
+    fn look_at(&self, recv: &Arc<Op>, stream: &Arc<Stream>) -> (bool, bool) {
         let watched = &stream.watched;
         if stream.whom.is_closed() {
-            return false;
+            return (false, false);
         }
-        self.pay(recv, stream);
+        let mut looked = self.pay(recv, stream);
         if watched.told.load(Ordering::SeqCst) && is_time(watched) {
             self.look_inside(recv, stream);
+            looked = true;
         }
         if watched.has_work() {
-            return true;
+            return (true, looked);
         }
         watched.listed.store(false, Ordering::SeqCst);
         // Who came in between found it listed.
-        watched.has_work() && !watched.listed.swap(true, Ordering::SeqCst)
+        let stays = watched.has_work() && !watched.listed.swap(true, Ordering::SeqCst);
+        (stays, looked)
     }
 
-    /// Tries again what the system refused.
-    fn pay(&self, recv: &Arc<Op>, stream: &Arc<Stream>) {
+    /// Tries again what the system refused; whether there was anything.
+    fn pay(&self, recv: &Arc<Op>, stream: &Arc<Stream>) -> bool {
         let owed = stream.watched.owed.swap(0, Ordering::SeqCst);
         if owed & ARM != 0
             && let Some(handle) = stream.handle.upgrade()
@@ -234,6 +269,7 @@ impl Shared {
         if owed & WRITE != 0 {
             self.notice(&stream.whom, Bits::WRITE);
         }
+        owed != 0
     }
 
     /// What has happened to a stream that nobody reads.
@@ -244,6 +280,8 @@ impl Shared {
         let Some(entered) = handle.enter() else {
             return stream.watched.heard();
         };
+        #[cfg(test)]
+        super::trace::looked();
         stream.look_for_failure(&entered);
         let peeked = sys::recv(entered.as_socket(), &mut [0], true);
         let bits = match peeked {

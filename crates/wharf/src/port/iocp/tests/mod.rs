@@ -9,6 +9,7 @@ mod packets;
 mod posts;
 mod resets;
 mod sends;
+mod watching;
 
 use std::io::{IoSlice, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
