@@ -202,6 +202,7 @@ pub(super) unsafe fn accept_ex(
     let each = len(ADDRESS_BYTES);
     #[cfg(test)]
     trace::note(Call::AcceptEx {
+        listens: listens(listener),
         first_data: 0,
         local: each,
         remote: each,
@@ -314,6 +315,23 @@ pub(super) unsafe fn connect(
     // SAFETY: the socket is open, by its borrow; the rest is the caller's word.
     let ok = unsafe { connect_ex(socket(of), name, len, none, 0, count, overlapped) };
     issued(ok != FALSE)
+}
+
+#[cfg(test)]
+fn listens(of: BorrowedSocket<'_>) -> bool {
+    let (mut listens, mut len) = (0_u32, 4);
+    let into = (&raw mut listens).cast();
+    // SAFETY: the socket is open, by its borrow; `into` has room for the four bytes of a BOOL.
+    let failed = unsafe {
+        ws::getsockopt(
+            socket(of),
+            ws::SOL_SOCKET,
+            ws::SO_ACCEPTCONN,
+            into,
+            &raw mut len,
+        )
+    };
+    failed == 0 && listens != 0
 }
 
 #[cfg(test)]

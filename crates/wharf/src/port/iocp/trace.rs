@@ -9,8 +9,9 @@ use std::cell::{Cell, RefCell};
 pub(super) enum Call {
     /// CreateIoCompletionPort for a new port: `NumberOfConcurrentThreads`.
     Port { concurrency: u32 },
-    /// AcceptEx: its three lengths.
+    /// AcceptEx: whether its socket listens, and its three lengths.
     AcceptEx {
+        listens: bool,
         first_data: u32,
         local: u32,
         remote: u32,

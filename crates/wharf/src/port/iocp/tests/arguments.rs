@@ -53,6 +53,29 @@ fn the_concurrency_of_a_topology_file_is_what_the_system_gets() {
     assert_eq!(ports(&trace::take()), [6, 2, 0, cores]);
 }
 
+/// The system keeps a priority that it does not obey under Wine; which one it was told stays.
+#[test]
+fn the_workers_tell_the_system_their_priority_and_cores() {
+    for (nice, expected) in [
+        (10, "priority -1,"),
+        (-20, "priority 2,"),
+        (0, "priority 0,"),
+    ] {
+        let mut host = Host::new().with_backend("iocp");
+        let port = host.port("set").workers(1).nice(nice).cores([0]);
+        let port = port.build().unwrap();
+        host.start().unwrap();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        port.post(move || tell.send(crate::system::own_thread()).unwrap())
+            .unwrap();
+        let told = told.recv_timeout(PATIENCE).unwrap().unwrap();
+        assert!(told.starts_with(expected), "nice {nice}: {told}");
+        assert!(told.contains("processors 0x1 of group 0"), "{told}");
+        assert_eq!(port.refused_settings(), Vec::<String>::new());
+        host.stop().unwrap();
+    }
+}
+
 #[test]
 fn a_listener_is_exclusive_and_keeps_as_many_accepts_as_asked_for() {
     let port = open();
@@ -68,6 +91,7 @@ fn a_listener_is_exclusive_and_keeps_as_many_accepts_as_asked_for() {
     assert_eq!(accepts.len(), 5);
     for call in accepts {
         let Call::AcceptEx {
+            listens,
             first_data,
             local,
             remote,
@@ -75,6 +99,7 @@ fn a_listener_is_exclusive_and_keeps_as_many_accepts_as_asked_for() {
         else {
             panic!("{call:?}");
         };
+        assert!(listens, "Windows refuses any other socket");
         assert_eq!(first_data, 0, "a connection counts without its first bytes");
         assert!(local >= ADDRESS_MIN && remote >= ADDRESS_MIN, "{call:?}");
     }
