@@ -24,8 +24,9 @@ pub(crate) fn any_worker_any_session(w: &World, layout: Layout) {
     let port = layout.ports().main(&mut host);
     let handler = stuck_or_echo(hold.clone());
     let ledger = handler.ledger();
-    let net = host.server("game", handler).at(&port).listen(w.any_addr());
-    let net = net.unwrap();
+    // Who came before says nothing until the others are held, however long that takes here.
+    let net = host.server("game", handler).at(&port);
+    let net = net.handshake_timeout(None).listen(w.any_addr()).unwrap();
     host.start().unwrap();
     let addr = net.local_addr().unwrap();
 

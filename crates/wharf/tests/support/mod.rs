@@ -37,7 +37,7 @@ pub(crate) use hold::Hold;
 pub(crate) use layout::{At, Layout, Place, Ports, Role};
 pub(crate) use peer::{End, Listener, Peer};
 pub(crate) use process::{Open, open_now};
-pub(crate) use run::{Access, on_sockets, with_access};
+pub(crate) use run::{Access, on_sockets, skipped, with_access};
 #[cfg(feature = "sim")]
 pub(crate) use run::{in_sim, seeds};
 pub(crate) use serve::{finish, patient, serve, small_queue, small_socket};

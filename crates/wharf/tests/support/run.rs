@@ -30,6 +30,14 @@ pub(crate) fn with_access(access: Access, run: impl FnOnce()) {
     }
 }
 
+/// Says that the running test can't be run here, and why. What a test that passes prints by
+/// `eprintln!` is not shown.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("").to_owned();
+    let line = format!("skipped: {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
 /// Runs the body on this backend's sockets.
 pub(crate) fn on_sockets(backend: &'static str, access: Access, body: impl Fn(&World)) {
     with_access(access, || {
@@ -39,21 +47,13 @@ pub(crate) fn on_sockets(backend: &'static str, access: Access, body: impl Fn(&W
         if let Some(problem) = &report.problem
             && MAY_BE_REFUSED.contains(&backend)
         {
-            skipped(backend, problem);
-            return;
+            return skipped(&format!("backend {backend} does not work here: {problem}"));
         }
         assert_eq!(report.problem, None, "the backend does not work here");
         let world = World::on_sockets(backend);
         body(&world);
         world.close();
     });
-}
-
-/// Says so where libtest does not hide it.
-fn skipped(backend: &str, problem: &str) {
-    let test = std::thread::current().name().unwrap_or("").to_owned();
-    let line = format!("skipped: {test}: backend {backend} does not work here: {problem}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 #[cfg(feature = "sim")]
