@@ -30,8 +30,8 @@
 //! 9. **Batch.** [`Sockets::send_batch`] is so many sends, perhaps in fewer system calls: each ends
 //!    as clause 5 says, and the kernel has let go of all buffers when the call returns.
 //! 10. **Retire.** [`Backend::retire`] is called when no worker will wait any more. Soon after the
-//!     moment that it is given it returns, and nothing of a closed socket is open or in the system's
-//!     hands, whoever keeps the backend; what is closed later is closed at once.
+//!     moment that it is given it returns, and nothing of a closed socket is open or in the hands
+//!     of the system, whoever keeps the backend; what is closed later is closed at once.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
