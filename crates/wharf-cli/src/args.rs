@@ -110,9 +110,19 @@ pub(crate) struct LabArgs {
           value_parser = value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
 
-    /// Look for the agreement anew, with --seconds, --rounds and --layouts
+    /// Compare the model with --rounds real rounds of --seconds under --layouts; those that are
+    /// there already count
     #[arg(long, requires = "simulate")]
     pub(crate) agree: bool,
+
+    /// Compare the model with the real rounds in this file, of another machine or build
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "simulate",
+        conflicts_with = "agree"
+    )]
+    pub(crate) exam: Option<std::path::PathBuf>,
 
     /// Print the report as one JSON object on standard output and nothing else
     #[arg(long)]

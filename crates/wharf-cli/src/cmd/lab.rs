@@ -70,6 +70,7 @@ fn question(args: &LabArgs, plan: Plan) -> Question {
             rounds: plan.rounds,
             time: plan.time,
         }),
+        exam: args.exam.clone(),
         workload: plan.workload,
         layouts: plan.layouts,
         out: plan.out,

@@ -11,6 +11,7 @@ use super::child::Server;
 use super::driver::{Clock, Drive, Driver, Part, Spread, Tally, Timing, nanos};
 use super::layout::TopologyText;
 use super::result::{ClassRun, Phase, Run, ServerRun};
+use super::rounds::Ground;
 use super::server::{Counters, Threads};
 use super::workload::{Class, Load, Rank, Workload};
 use crate::exit::Failure;
@@ -46,8 +47,8 @@ pub(crate) struct Order<'a> {
     pub(crate) warmup: Duration,
     /// The folder that the topology is written to.
     pub(crate) out: &'a Path,
-    /// The core of the peers, if they have one of their own.
-    pub(crate) peers_on: Option<usize>,
+    /// Which cores the server and its peers have.
+    pub(crate) ground: Ground,
 }
 
 /// Runs it. `topology` makes the topology from the addresses of the lab's listeners.
@@ -56,13 +57,29 @@ pub(crate) struct Order<'a> {
 /// What did not start, and what broke; wrong answers are counted, not errors.
 pub(crate) fn run(
     order: &Order<'_>,
+    topology: impl FnOnce(&[(String, std::net::SocketAddr)]) -> TopologyText + Send,
+) -> Result<Run, Failure> {
+    if order.ground == Ground::Shared {
+        return run_here(order, topology);
+    }
+    // A thread that was pinned stays so, and what it starts takes after it: one for each run.
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_here(order, topology)).join();
+        run.map_err(|_| Failure::machine("the thread of a run panicked"))?
+    })
+}
+
+fn run_here(
+    order: &Order<'_>,
     topology: impl FnOnce(&[(String, std::net::SocketAddr)]) -> TopologyText,
 ) -> Result<Run, Failure> {
-    // What this thread starts is there too, where threads take after those that start them; the
-    // server's have their core from the topology.
-    if let Some(id) = order.peers_on {
-        let _ = core_affinity::set_for_current(CoreId { id });
-    }
+    let to_the_peers = |at: Ground| {
+        if let Some(id) = order.ground.peers_on().filter(|_| order.ground == at) {
+            let _ = core_affinity::set_for_current(CoreId { id });
+        }
+    };
+    // The server's workers have their core from the topology, all its other threads leave it.
+    to_the_peers(Ground::Apart);
     let parts = order.workload.classes.iter();
     let parts: Vec<Part> = parts.map(|class| part(class, order)).collect();
     let mut driver = Driver::bind(parts)?;
@@ -72,6 +89,8 @@ pub(crate) fn run(
         Failure::machine(format!("could not write {}: {error}", file.display()))
     })?;
     let (mut server, ready) = Server::start(&file, order.workload_arg, order.variant)?;
+    // The server has all cores.
+    to_the_peers(Ground::Beside);
     driver.connect(&ready.listens_on)?;
     let clock = Clock::new();
     let start = clock.now() + nanos(SETTLE);

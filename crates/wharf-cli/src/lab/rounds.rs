@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::layout::{Layout, TopologyText, alone, place};
 use super::one::{self, Order};
 use super::result::{Faults, Phase, Run};
@@ -41,12 +43,15 @@ pub(crate) struct Plan {
 }
 
 /// Which cores the server and its peers have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Ground {
     /// Both have all of them, as the system shares them out.
     Shared,
     /// The server has one core, its peers have another: nearest to peers on another machine.
     Apart,
+    /// The server has all cores, and its peers run ahead of it on one: its threads spread.
+    Beside,
 }
 
 impl Ground {
@@ -58,16 +63,19 @@ impl Ground {
     /// A topology on this ground.
     pub(crate) fn put(self, topology: TopologyText) -> TopologyText {
         match self {
-            Self::Shared => topology,
+            Self::Shared | Self::Beside => topology,
             Self::Apart => topology.on_core(Self::SERVER),
         }
     }
 
     /// The core of the peers, if they have one of their own.
     pub(crate) fn peers_on(self) -> Option<usize> {
-        (self == Self::Apart).then_some(Self::PEERS)
+        (self != Self::Shared).then_some(Self::PEERS)
     }
 }
+
+/// A one-core ceiling: variant, class, frames a second.
+pub(crate) type Ceiling = (String, String, f64);
 
 /// All that was measured.
 #[derive(Clone, Debug)]
@@ -75,7 +83,7 @@ pub(crate) struct Outcome {
     /// Wall clock at the start.
     pub(crate) started: SystemTime,
     /// One-core ceilings: variant, class, frames a second.
-    pub(crate) ceilings: Vec<(String, String, f64)>,
+    pub(crate) ceilings: Vec<Ceiling>,
     /// In the order they were made.
     pub(crate) runs: Vec<Run>,
     /// What each layout is.
@@ -101,7 +109,7 @@ pub(crate) struct Step<'a> {
 
 impl Plan {
     /// What each round measures of each layout and variant.
-    fn phases(&self, workload: &Workload) -> Vec<Phase> {
+    pub(super) fn phases(&self, workload: &Workload) -> Vec<Phase> {
         match (self.ceiling, workload.low_sends()) {
             (true, _) => vec![Phase::Ceiling],
             (false, true) => vec![Phase::Full, Phase::LowOff],
@@ -145,21 +153,7 @@ impl Plan {
                         round,
                         phase: Some(phase),
                     })?;
-                    let alone = (phase == Phase::LowOff).then(|| workload.low_off());
-                    let workload = alone.as_ref().unwrap_or(workload);
-                    let of_variant = ceilings.iter().filter(|ceiling| ceiling.0 == *variant);
-                    let of_variant: Vec<_> = of_variant
-                        .map(|(_, class, per_s)| (class.clone(), *per_s))
-                        .collect();
-                    let order = Order {
-                        phase,
-                        round,
-                        ceilings: &of_variant,
-                        ..self.order_of(layout.name(), variant, workload)
-                    };
-                    runs.push(one::run(&order, |peers| {
-                        self.ground.put(place(layout, self.cores, workload, peers))
-                    })?);
+                    runs.push(self.make((variant, workload), layout, phase, round, &ceilings)?);
                 }
             }
         }
@@ -172,13 +166,42 @@ impl Plan {
         })
     }
 
+    /// Makes one run of a variant.
+    ///
+    /// # Errors
+    /// A run that could not be made.
+    pub(super) fn make(
+        &self,
+        (variant, workload): (&str, &Workload),
+        layout: Layout,
+        phase: Phase,
+        round: u32,
+        ceilings: &[Ceiling],
+    ) -> Result<Run, Failure> {
+        let alone = (phase == Phase::LowOff).then(|| workload.low_off());
+        let workload = alone.as_ref().unwrap_or(workload);
+        let of_variant = ceilings.iter().filter(|ceiling| ceiling.0 == variant);
+        let of_variant: Vec<_> = of_variant
+            .map(|(_, class, per_s)| (class.clone(), *per_s))
+            .collect();
+        let order = Order {
+            phase,
+            round,
+            ceilings: &of_variant,
+            ..self.order_of(layout.name(), variant, workload)
+        };
+        one::run(&order, |peers| {
+            self.ground.put(place(layout, self.cores, workload, peers))
+        })
+    }
+
     /// The one-core ceiling of each class that asks for it, by variant. Classes that are alike have
     /// one in common: two looks would give equal classes unequal loads.
-    fn ceilings(
+    pub(super) fn ceilings(
         &self,
         variants: &[(String, Workload)],
         step: &mut impl FnMut(Step<'_>) -> Result<(), Failure>,
-    ) -> Result<Vec<(String, String, f64)>, Failure> {
+    ) -> Result<Vec<Ceiling>, Failure> {
         let mut known: Vec<(&Class, f64)> = Vec::new();
         let mut ceilings = Vec::new();
         for (variant, workload) in variants {
@@ -210,7 +233,7 @@ impl Plan {
 
     /// The runs of one round: the layouts' order moves on by one each round, and so does which of
     /// the phases comes first, so that no layout always has the same neighbour.
-    fn order(&self, workload: &Workload, round: u32) -> Vec<(Layout, Phase)> {
+    pub(super) fn order(&self, workload: &Workload, round: u32) -> Vec<(Layout, Phase)> {
         let mut phases = self.phases(workload);
         if round % 2 == 1 {
             phases.reverse();
@@ -239,7 +262,7 @@ impl Plan {
             time: self.time,
             warmup: self.warmup,
             out: &self.out,
-            peers_on: self.ground.peers_on(),
+            ground: self.ground,
         }
     }
 

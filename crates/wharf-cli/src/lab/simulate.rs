@@ -3,14 +3,13 @@
 
 use std::fs::File;
 use std::hash::Hasher as _;
-use std::io::{BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::agreement::exam::Exam;
 use super::agreement::{self, Agreement, Effort};
-use super::calibrate::{Calibration, calibrate, scenario};
+use super::calibrate::{Calibration, scenario};
 use super::layout::{Layout, alone, place};
 use super::model::input::{Costs, FarEnd};
 use super::model::run::{Outcome, simulate};
@@ -39,14 +38,17 @@ pub(crate) struct Question {
     pub(crate) here: usize,
     /// Where the agreement is kept, and the files of the runs.
     pub(crate) out: PathBuf,
-    /// Look for the agreement anew, with this effort.
+    /// Real runs with this effort; else those that are kept, or the usual ones.
     pub(crate) anew: Option<Effort>,
+    /// Real runs of another machine or build.
+    pub(crate) exam: Option<PathBuf>,
 }
 
-/// What is kept between two questions: the agreement belongs to one machine and one build.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    key: String,
+/// The file that is kept between two questions: real runs of one machine and one build.
+const EXAM: &str = "exam.json";
+
+/// What an answer rests on.
+struct Ground {
     calibration: Calibration,
     agreement: Agreement,
 }
@@ -58,16 +60,24 @@ struct Kept {
 pub(crate) fn answer(question: &Question) -> Result<Exit, Failure> {
     std::fs::create_dir_all(&question.out)
         .map_err(|error| Failure::usage(format!("--out {}: {error}", question.out.display())))?;
-    let kept = kept(question)?;
-    for line in kept.agreement.table() {
+    let ground = ground(question)?;
+    let file = question.out.join("agreement.json");
+    let text = serde_json::to_string(&ground.agreement);
+    let written = text
+        .map_err(std::io::Error::from)
+        .and_then(|text| std::fs::write(&file, text));
+    written.map_err(|error| {
+        Failure::machine(format!("could not write {}: {error}", file.display()))
+    })?;
+    for line in ground.agreement.table() {
         out::line(line)?;
     }
-    if !kept.agreement.holds() {
+    if !ground.agreement.holds() {
         return Err(Failure::fault(format!(
             "the model does not agree with this machine, so it does not answer for {} cores.{} On \
-             a quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 9",
+             a quiet machine, with more rounds, it may: wharf lab --simulate --agree --rounds 50",
             question.cores,
-            kept.agreement.disturbed()
+            ground.agreement.disturbed()
         )));
     }
     out::line("")?;
@@ -82,11 +92,11 @@ pub(crate) fn answer(question: &Question) -> Result<Exit, Failure> {
                 &variant,
                 &workload,
                 factor,
-                kept.calibration.costs,
+                ground.calibration.costs,
             )?;
         }
     }
-    out::line(kept.agreement.bound())?;
+    out::line(ground.agreement.bound())?;
     Ok(Exit::Done)
 }
 
@@ -213,70 +223,60 @@ fn times(workload: &Workload, factor: usize) -> Workload {
     faster
 }
 
-/// The agreement of this machine and build: kept from before, or found now.
-fn kept(question: &Question) -> Result<Kept, Failure> {
-    let file = question.out.join("agreement.json");
-    let key = key(question.here)?;
-    if question.anew.is_none()
-        && let Some(kept) = read(&file).filter(|kept| kept.key == key)
-    {
-        out::line(format!(
-            "agreement of this machine and build, kept in {}:",
-            file.display()
-        ))?;
-        return Ok(kept);
-    }
-    if question.here < 2 {
-        return Err(Failure::machine(
-            "the model is compared with real runs whose server and peers have a core each, and \
-             this machine has one",
-        ));
-    }
-    let effort = question.anew.clone().unwrap_or_default();
-    out::note("no agreement is kept for this machine and build: real runs come first");
-    let calibration = calibrate(question.here, &question.out, |what| {
-        out::note(format_args!("calibrating: {what}"));
-        Ok(())
-    })?;
+/// Real runs, the model's costs and their agreement: of the exam that is asked for, or of this
+/// machine and build, which is taken first if it has not been.
+fn ground(question: &Question) -> Result<Ground, Failure> {
+    let exam = match &question.exam {
+        Some(file) => {
+            let exam = Exam::read(file).ok_or_else(|| {
+                Failure::usage(format!("--exam {}: it holds no exam", file.display()))
+            })?;
+            out::line(format!("real runs of {}:", exam.key))?;
+            exam
+        }
+        None => own_exam(question)?,
+    };
+    let calibration = exam.measured.calibration()?;
     for fit in &calibration.fits {
         out::note(format_args!(
             "  {}: real {:.0} ns, model {:.0} ns",
             fit.what, fit.real, fit.model
         ));
     }
-    let agreement = agreement::agreement(
-        &calibration,
-        &effort,
-        question.here,
-        &question.out,
-        |workload, step| {
-            out::note(format_args!(
-                "agreement: {workload} {} {}, {} of {}",
-                step.variant, step.what, step.number, step.of
-            ));
-            Ok(())
-        },
-    )?;
-    let kept = Kept {
-        key,
+    let agreement = agreement::agreement(&exam, &calibration, |what| {
+        out::note(format_args!("agreement: {what}"));
+        Ok(())
+    })?;
+    Ok(Ground {
         calibration,
         agreement,
-    };
-    let unwritten = |error: std::io::Error| {
-        Failure::machine(format!("could not write {}: {error}", file.display()))
-    };
-    let text = serde_json::to_string_pretty(&kept).map_err(|error| unwritten(error.into()))?;
-    std::fs::write(&file, text).map_err(unwritten)?;
-    out::line(format!(
-        "agreement of this machine and build, now in {}:",
-        file.display()
-    ))?;
-    Ok(kept)
+    })
 }
 
-/// What was kept; nothing if it is missing or of another version.
-fn read(file: &Path) -> Option<Kept> {
-    serde_json::from_reader(BufReader::new(File::open(file).ok()?)).ok()
+fn own_exam(question: &Question) -> Result<Exam, Failure> {
+    let file = question.out.join(EXAM);
+    let key = key(question.here)?;
+    let kept = Exam::read(&file).filter(|exam| exam.key == key);
+    let effort = match (&question.anew, &kept) {
+        (Some(effort), _) => effort.clone(),
+        (None, Some(kept)) => kept.effort.clone(),
+        (None, None) => Effort::default(),
+    };
+    if question.here < 2 {
+        return Err(Failure::machine(
+            "the model is compared with real runs whose server and peers have a core each, and \
+             this machine has one",
+        ));
+    }
+    let exam = Exam::take(&file, &key, &effort, question.here, |what| {
+        out::note(what);
+        Ok(())
+    })?;
+    out::line(format!(
+        "real runs of this machine and build, kept in {}:",
+        file.display()
+    ))?;
+    Ok(exam)
 }
 
 /// Names this machine and this build: an agreement says nothing of another.

@@ -13,6 +13,7 @@ use core_affinity::CoreId;
 use cpu_time::ThreadTime;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use serde::{Deserialize, Serialize};
 
 use super::wakes::wakes;
 use crate::exit::Failure;
@@ -41,7 +42,7 @@ const STEPS: usize = 6;
 const FRAME: usize = 64;
 
 /// System calls on a loopback connection, in nanoseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Calls {
     pub(super) send: u64,
     pub(super) recv: u64,

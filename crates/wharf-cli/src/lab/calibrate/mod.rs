@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::layout::place;
-use super::model::input::{Costs, FarEnd, Scenario};
+use super::model::input::{Costs, FarEnd, OsCosts, Scenario};
 use super::model::layouts::placement;
 use super::one::{self, Order};
 use super::result::{Phase, Run};
@@ -46,15 +46,26 @@ pub(crate) struct Calibration {
     pub(crate) fits: Vec<Fit>,
 }
 
+/// What was measured of this machine and this build: the fits start from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// Cores of the machine.
+    pub(crate) cores: usize,
+    calls: machine::Calls,
+    os: OsCosts,
+    /// What the real runs gave, by knob: every look.
+    looks: Vec<[f64; LOOKS]>,
+}
+
 /// Measures this machine and this build; `out` takes the files of the runs. About a minute.
 ///
 /// # Errors
 /// What the machine refused, or a run that could not be made.
-pub(crate) fn calibrate(
+pub(crate) fn measure(
     cores: usize,
     out: &Path,
     mut step: impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<Calibration, Failure> {
+) -> Result<Measured, Failure> {
     step("system calls, wakes and switches")?;
     let calls = machine::calls()?;
     let mut os = machine::os(cores)?;
@@ -62,43 +73,83 @@ pub(crate) fn calibrate(
     for wake in os.wake_idle.iter_mut().chain([&mut os.wake_busy]) {
         wake.cost = wake.cost.saturating_sub(calls.post);
     }
-    let mut calibration = Calibration {
-        costs: Costs {
-            os,
-            wait: calls.wait,
-            report: calls.report,
-            post: calls.post,
-            turn: calls.recv,
-            frame: 100,
-            flush: calls.send,
-            spin_more: 0,
-            hand_off: 0,
-            far_wait: calls.wait,
-            far_recv: calls.recv,
-            far_recv_none: calls.recv_none,
-            far_frame: 100,
-            far_send: calls.send,
-            far_post: calls.post,
-            far_pace: calls.wait,
-        },
-        fits: Vec::new(),
-    };
-    let wanted = looks(cores, out, &mut step)?;
-    // Each leans on those before it, and a little on those behind it.
-    for _ in 0..PASSES {
-        calibration.fits = fit::all(cores, &mut calibration.costs, &wanted)?;
-    }
-    Ok(calibration)
+    Ok(Measured {
+        cores,
+        calls,
+        os,
+        looks: looks(cores, out, &mut step)?,
+    })
 }
 
-/// What the real runs gave, by knob: the middle of several looks, which take turns, so that a
-/// moment in which the machine is elsewhere does not hit all looks at one thing.
+impl Measured {
+    /// Of no machine.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            cores: 2,
+            calls: machine::Calls {
+                send: 2_000,
+                recv: 700,
+                recv_none: 200,
+                wait: 300,
+                report: 50,
+                post: 400,
+            },
+            os: OsCosts::FREE,
+            looks: vec![[1_000.0; LOOKS]; fit::KNOBS.len()],
+        }
+    }
+
+    /// Moves the costs until the model gives what the real runs gave.
+    ///
+    /// # Errors
+    /// A run that the model can't play.
+    pub(crate) fn calibration(&self) -> Result<Calibration, Failure> {
+        let calls = self.calls;
+        let mut calibration = Calibration {
+            costs: Costs {
+                os: self.os,
+                wait: calls.wait,
+                report: calls.report,
+                post: calls.post,
+                turn: calls.recv,
+                frame: 100,
+                flush: calls.send,
+                spin_more: 0,
+                hand_off: 0,
+                far_wait: calls.wait,
+                far_recv: calls.recv,
+                far_recv_none: calls.recv_none,
+                far_frame: 100,
+                far_send: calls.send,
+                far_post: calls.post,
+                far_pace: calls.wait,
+            },
+            fits: Vec::new(),
+        };
+        // The middle of several looks, which took turns: a moment in which the machine is
+        // elsewhere does not hit all looks at one thing.
+        let middle = |looks: &[f64; LOOKS]| {
+            let mut looks = *looks;
+            looks.sort_by(f64::total_cmp);
+            looks[LOOKS / 2]
+        };
+        let wanted: Vec<_> = self.looks.iter().map(middle).collect();
+        // Each leans on those before it, and a little on those behind it.
+        for _ in 0..PASSES {
+            calibration.fits = fit::all(self.cores, &mut calibration.costs, &wanted)?;
+        }
+        Ok(calibration)
+    }
+}
+
+/// What the real runs gave, by knob.
 fn looks(
     cores: usize,
     out: &Path,
     step: &mut impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<[f64; fit::KNOBS.len()], Failure> {
-    let mut all = [[0.0; LOOKS]; fit::KNOBS.len()];
+) -> Result<Vec<[f64; LOOKS]>, Failure> {
+    let mut all = vec![[0.0; LOOKS]; fit::KNOBS.len()];
     for look in 0..LOOKS {
         let mut last: Option<(&str, Run)> = None;
         for (knob, all) in fit::KNOBS.iter().zip(&mut all) {
@@ -113,10 +164,7 @@ fn looks(
             last = Some((knob.run(), run));
         }
     }
-    Ok(all.map(|mut looks| {
-        looks.sort_by(f64::total_cmp);
-        looks[LOOKS / 2]
-    }))
+    Ok(all)
 }
 
 /// The scenario of one run of a workload: the same layout, load, times and seed.
@@ -173,7 +221,7 @@ fn real_run(knob: fit::Knob, cores: usize, out: &Path) -> Result<Run, Failure> {
         time: TIME,
         warmup: WARM_UP,
         out,
-        peers_on: Ground::Apart.peers_on(),
+        ground: Ground::Apart,
     };
     one::run(&order, |peers| {
         Ground::Apart.put(place(knob.layout(), cores, &workload, peers))

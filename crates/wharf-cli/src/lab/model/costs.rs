@@ -102,7 +102,7 @@ impl Interrupts {
 impl OsCosts {
     /// A machine that costs nothing: for the results of queueing theory.
     #[cfg(test)]
-    pub(super) const FREE: Self = Self {
+    pub(crate) const FREE: Self = Self {
         switch: 0,
         wake_local: 0,
         wake_idle: [Wake {
