@@ -40,7 +40,7 @@ pub(super) fn check(server: &Server, program: &str) -> Result<(), String> {
 
 fn under_load(server: &Server, cell: &Cell, program: &str) -> Result<(), String> {
     let (mut running, address) = sample::start(server, cell)?;
-    let mut load = sample::load(program, cell, &address, &["--seconds", "0.3"])?;
+    let mut load = sample::load(program, cell, &address, &["--seconds", "0.3"], &[])?;
     Report::read(&load.output(ANSWER_LIMIT)?, cell)?;
     running.end()
 }

@@ -2,18 +2,15 @@
 //! and instructions in user space by callgrind.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::usage::descriptors;
 use super::cells::Cell;
 use super::sample::{self, Report};
 use super::servers::Server;
-use crate::process::Running;
 
-/// Seconds of load, and how long of them is counted.
-const LOAD_SECONDS: &str = "1.0";
-const COUNTED_SECONDS: &str = "0.5";
+/// Seconds of load whose calls are counted; connecting is among them.
+const COUNTED_SECONDS: &str = "2";
 
 /// Longest that a pass may take beyond its load.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -45,30 +42,26 @@ pub(super) fn system_calls(
     program: &str,
 ) -> Result<BTreeMap<String, f64>, String> {
     let (mut running, address) = sample::start(server, cell)?;
-    let own = descriptors(running.pid)?;
-    let times = ["--warmup-seconds", "0.2", "--seconds", LOAD_SECONDS];
-    let mut clients = sample::load(program, cell, &address, &times)?;
-    sample::wait_open(&running, &mut clients, cell, own)?;
-    sample::pause(Duration::from_millis(300))?;
-    let mut command = Command::new("perf");
+    let file = out_file("perf");
     let names = CALLS
         .iter()
         .map(|call| format!("syscalls:sys_enter_{call}"));
     let events: Vec<String> = std::iter::once(ALL_CALLS.to_owned()).chain(names).collect();
-    command.args(["stat", "-x,", "-o", "/dev/stdout", "-e", &events.join(",")]);
-    command.args([
-        "-p",
-        &running.pid.to_string(),
-        "--",
-        "sleep",
-        COUNTED_SECONDS,
-    ]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let counted = Running::start("perf stat", command)?.output(LIMIT)?;
+    // perf counts the server for as long as the load, which it runs, takes.
+    let (pid, events, out) = (
+        running.pid.to_string(),
+        events.join(","),
+        file.display().to_string(),
+    );
+    let perf = [
+        "perf", "stat", "-x,", "-o", &out, "-e", &events, "-p", &pid, "--",
+    ];
+    let seconds = ["--seconds", COUNTED_SECONDS];
+    let mut clients = sample::load(program, cell, &address, &seconds, &perf.map(Into::into))?;
     let report = clients.output(LIMIT)?;
     running.end()?;
-    let seconds: f64 = COUNTED_SECONDS.parse().map_err(|e| format!("{e}"))?;
-    let frames = Report::read(&report, cell)?.per_second * seconds;
+    let counted = take_file(&file)?;
+    let frames = Report::read(&report, cell)?.frames;
     let counts = parse(&counted);
     if !counts.contains_key("calls") {
         return Err(format!("perf stat counted no system calls:\n{counted}"));
@@ -104,22 +97,31 @@ fn callgrind(
     program: &str,
     seconds: &str,
 ) -> Result<(f64, f64), String> {
-    let file = std::env::temp_dir().join(format!("wharf-peers-{}.callgrind", std::process::id()));
+    let file = out_file("callgrind");
     let mut command: Vec<String> = ["valgrind", "--quiet", "--tool=callgrind"]
         .map(Into::into)
         .into();
     command.push(format!("--callgrind-out-file={}", file.display()));
     command.extend(server.command(cell));
     let (mut running, address) = sample::start_command(server.name, cell, &command)?;
-    let mut clients = sample::load(program, cell, &address, &["--seconds", seconds])?;
+    let mut clients = sample::load(program, cell, &address, &["--seconds", seconds], &[])?;
     let report = clients.output(LIMIT)?;
     running.end()?;
     drop(running);
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()));
-    // Not there if valgrind never wrote it, which is the error above.
-    let _ = std::fs::remove_file(&file);
-    let count = totals(&text?).ok_or("callgrind wrote no totals")?;
+    let count = totals(&take_file(&file)?).ok_or("callgrind wrote no totals")?;
     Ok((count, Report::read(&report, cell)?.frames))
+}
+
+fn out_file(tool: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("wharf-peers-{}.{tool}", std::process::id()))
+}
+
+/// Reads the file and removes it.
+fn take_file(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()));
+    // Not there if the tool never wrote it, which is the error above.
+    let _ = std::fs::remove_file(file);
+    text
 }
 
 /// The sum that callgrind writes at the end.

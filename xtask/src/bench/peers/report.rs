@@ -73,6 +73,13 @@ pub(super) fn markdown(store: &Store) -> String {
                 let _ = writeln!(text, "\n{server} failed: {why}");
             }
         }
+        let disturbed: u64 = servers.values().map(|of| of.disturbed).sum();
+        if disturbed > 0 {
+            let _ = writeln!(
+                text,
+                "\n{disturbed} runs are left out: other programs had taken a core."
+            );
+        }
         text.push('\n');
     }
     for line in &store.skipped {
@@ -82,11 +89,15 @@ pub(super) fn markdown(store: &Store) -> String {
 }
 
 fn heading(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
-    let rounds = servers
-        .values()
-        .map(|of| of.rounds.len())
-        .max()
-        .unwrap_or(0);
+    let counts = servers.values().map(|of| of.rounds.len());
+    let counts: Vec<usize> = counts.filter(|count| *count > 0).collect();
+    let least = counts.iter().min().copied().unwrap_or(0);
+    let most = counts.iter().max().copied().unwrap_or(0);
+    let rounds = if least == most {
+        least.to_string()
+    } else {
+        format!("{least} to {most}")
+    };
     let Cell {
         connections,
         depth,

@@ -73,16 +73,16 @@ fn placed(core: Core, cell: &Cell, command: &[String]) -> Result<std::process::C
     }
 }
 
-/// Starts the load with these further arguments.
+/// Starts the load with these further arguments, after the words of a program that runs it, if any.
 pub(super) fn load(
     program: &str,
     cell: &Cell,
     address: &str,
     more: &[&str],
+    runner: &[String],
 ) -> Result<Running, String> {
-    let mut command: Vec<String> = [program, "load", "--json", "--connect", address]
-        .map(Into::into)
-        .into();
+    let mut command = runner.to_vec();
+    command.extend([program, "load", "--json", "--connect", address].map(Into::into));
     command.extend(cell.load_args());
     command.extend(more.iter().map(ToString::to_string));
     Running::start("wharf load", placed(Core::Load, cell, &command)?)
@@ -137,7 +137,7 @@ pub(super) fn take(
         "--seconds",
         &seconds.to_string(),
     ];
-    let mut clients = load(program, cell, &address, &times)?;
+    let mut clients = load(program, cell, &address, &times, &[])?;
     wait_open(&running, &mut clients, cell, own)?;
     pause(WARMUP)?;
     let (from, before) = (Instant::now(), Usage::of(running.pid)?);
@@ -170,7 +170,7 @@ fn memory(server: &Server, cell: &Cell, program: &str) -> Result<Sample, String>
     let (mut running, address) = start(server, cell)?;
     let own = descriptors(running.pid)?;
     let empty = settled(&running)?;
-    let mut clients = load(program, cell, &address, &["--seconds", HOLD_SECONDS])?;
+    let mut clients = load(program, cell, &address, &["--seconds", HOLD_SECONDS], &[])?;
     wait_open(&running, &mut clients, cell, own)?;
     let full = settled(&running)?;
     if clients.has_ended()? {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::cells::Cell;
+use super::cells::{Cell, Kind};
 use super::sample::Sample;
 use super::servers::Server;
 
@@ -22,8 +22,27 @@ pub(super) struct Of {
     pub(super) rounds: BTreeMap<u64, BTreeMap<String, f64>>,
     /// Counts of a pass of its own: system calls, instructions.
     pub(super) counts: BTreeMap<String, f64>,
+    /// Runs that other programs disturbed; they are not among the rounds.
+    pub(super) disturbed: u64,
     /// Why a run of it failed.
     pub(super) failed: Option<String>,
+}
+
+/// On a quiet machine a server and its load, each on a core of its own, keep 1.6 to 1.95 cores
+/// busy, because one is always the other's bottleneck. With less, somebody else had a core.
+const BUSY_CORES_MIN: f64 = 1.5;
+
+/// So few frames in flight leave both cores idle at times.
+const IN_FLIGHT_MIN: u32 = 64;
+
+/// Whether other programs have taken so much of a run that it says nothing.
+fn is_disturbed(cell: &str, figures: &BTreeMap<String, f64>) -> bool {
+    let saturated = Cell::parse(cell).is_some_and(|cell| {
+        let in_flight = cell.connections * cell.depth;
+        cell.kind != Kind::Idle && cell.workers == 1 && in_flight >= IN_FLIGHT_MIN
+    });
+    let busy = figures.get("server_cores").zip(figures.get("client_cores"));
+    saturated && busy.is_some_and(|(server, client)| server + client < BUSY_CORES_MIN)
 }
 
 /// All that a run has measured so far.
@@ -82,9 +101,14 @@ impl Store {
             }
             "round" => {
                 let round = record["round"].as_u64().unwrap_or(0);
-                self.of(&text("cell"), &text("server"))
-                    .rounds
-                    .insert(round, figures(record));
+                let figures = figures(record);
+                let disturbed = is_disturbed(&text("cell"), &figures);
+                let of = self.of(&text("cell"), &text("server"));
+                if disturbed {
+                    of.disturbed += 1;
+                } else {
+                    of.rounds.insert(round, figures);
+                }
             }
             "counts" => self
                 .of(&text("cell"), &text("server"))
@@ -191,6 +215,23 @@ fn figures(record: &Value) -> BTreeMap<String, f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_without_its_cores_is_disturbed() {
+        let had = |server: f64, client: f64| {
+            BTreeMap::from([
+                ("server_cores".to_owned(), server),
+                ("client_cores".to_owned(), client),
+            ])
+        };
+        assert!(is_disturbed("echo-64x1-64", &had(0.4, 0.5)));
+        assert!(!is_disturbed("echo-64x1-64", &had(0.95, 0.9)));
+        assert!(
+            !is_disturbed("echo-1x1-64", &had(0.4, 0.4)),
+            "idle by itself"
+        );
+        assert!(!is_disturbed("echo-64x1-64-2w", &had(0.4, 0.4)), "shares");
+    }
 
     #[test]
     fn what_was_added_is_there_when_it_is_opened_again() {
