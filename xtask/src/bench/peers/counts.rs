@@ -74,8 +74,8 @@ pub(super) fn system_calls(
 }
 
 /// Seconds of the two loads under callgrind: what the longer one has more is the frames' own.
-const SHORT_SECONDS: &str = "1";
-const LONG_SECONDS: &str = "4";
+const SHORT_SECONDS: &str = "2";
+const LONG_SECONDS: &str = "5";
 
 /// User-space instructions of one frame, in all of the program and its libraries. Under callgrind a
 /// server is so slow that the load always has the next frames there, for all servers alike.

@@ -66,7 +66,7 @@ pub(super) fn markdown(store: &Store) -> String {
         let _ = writeln!(text, "### {name}\n\n{}\n", heading(&cell, servers));
         text += &match cell.kind {
             Kind::Idle => memory_table(servers),
-            _ => table(&cell, servers),
+            _ => table(&cell, servers) + &counts_table(&cell, servers),
         };
         for (server, of) in servers {
             if let Some(why) = &of.failed {
@@ -93,10 +93,11 @@ fn heading(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
     let counts: Vec<usize> = counts.filter(|count| *count > 0).collect();
     let least = counts.iter().min().copied().unwrap_or(0);
     let most = counts.iter().max().copied().unwrap_or(0);
-    let rounds = if least == most {
-        least.to_string()
-    } else {
-        format!("{least} to {most}")
+    let rounds = match (least, most) {
+        (0, _) => "counted, not timed".into(),
+        (1, 1) => "1 round".into(),
+        _ if least == most => format!("{least} rounds"),
+        _ => format!("{least} to {most} rounds"),
     };
     let Cell {
         connections,
@@ -121,18 +122,69 @@ fn heading(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
     } else {
         "one worker on its own core".into()
     };
-    format!("{what}; {place}; {rounds} rounds.")
+    format!("{what}; {place}; {rounds}.")
+}
+
+/// What was counted in passes of their own: the fewest instructions first.
+fn counts_table(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
+    let counted = servers.iter().filter(|(_, of)| !of.counts.is_empty());
+    let mut counted: Vec<_> = counted.collect();
+    let known = |of: &Of, name: &str| of.counts.get(name).copied();
+    counted.sort_by(|a, b| {
+        let [a, b] = [a.1, b.1].map(|of| known(of, "instructions").unwrap_or(f64::MAX));
+        a.total_cmp(&b)
+    });
+    if counted.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n| server | instructions a {} | system calls | which |\n|---|--:|--:|---|\n",
+        cell.unit()
+    );
+    for (name, of) in counted {
+        let number = |name: &str, decimals: usize| {
+            known(of, name).map_or("".into(), |n| format!("{n:.decimals$}"))
+        };
+        let calls = of.counts.iter().filter(|(call, count)| {
+            !matches!(call.as_str(), "calls" | "instructions") && **count >= CALLS_SHOWN_MIN
+        });
+        let which: Vec<String> = calls.map(|(call, n)| format!("{call} {n:.3}")).collect();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            bold(name),
+            number("instructions", 0),
+            number("calls", 3),
+            which.join(", ")
+        );
+    }
+    text
+}
+
+/// Calls of a frame that are not worth a word.
+const CALLS_SHOWN_MIN: f64 = 0.002;
+
+/// The name of wharf stands out.
+fn bold(name: &str) -> String {
+    if name == SUBJECT {
+        format!("**{name}**")
+    } else {
+        name.to_owned()
+    }
 }
 
 fn table(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
+    if servers.values().all(|of| of.rounds.is_empty()) {
+        return String::new();
+    }
     let unit = cell.unit();
     let plural = unit
         .strip_suffix('y')
         .map_or(format!("{unit}s"), |u| format!("{u}ies"));
     let mut text = format!(
         "| server | CPU µs a {unit} | to wharf | {plural}/s | to wharf | user µs | system µs \
-         | p50 µs | p99 µs | p99.9 µs | switches | calls | instructions | RSS MiB |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         | p50 µs | p99 µs | p99.9 µs | switches | RSS MiB |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     let subject = servers.get(SUBJECT);
     for (name, of) in sorted(servers, "cpu_us") {
@@ -144,19 +196,11 @@ fn table(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
             }),
             _ => "1".into(),
         };
-        let count = |name: &str, decimals: usize| {
-            let count = of.counts.get(name);
-            count.map_or("".into(), |n| format!("{n:.decimals$}"))
-        };
-        let name = if name == SUBJECT {
-            format!("**{name}**")
-        } else {
-            name.to_owned()
-        };
+        let name = bold(name);
         let _ = writeln!(
             text,
             "| {name} | {cpu:.3} | {} | {} | {} | {user:.3} | {:.3} | {:.0} | {:.0} | {:.0} \
-             | {:.4} | {} | {} | {:.1} |",
+             | {:.4} | {:.1} |",
             to("cpu_us"),
             thousands(middle(of, "per_second")),
             to("per_second"),
@@ -165,8 +209,6 @@ fn table(cell: &Cell, servers: &BTreeMap<String, Of>) -> String {
             middle(of, "p99_us"),
             middle(of, "p99_9_us"),
             middle(of, "switches"),
-            count("calls", 3),
-            count("instructions", 0),
             middle(of, "rss_bytes") / f64::from(1 << 20),
         );
     }
@@ -182,11 +224,7 @@ fn memory_table(servers: &BTreeMap<String, Of>) -> String {
         let (least, most) = values
             .iter()
             .fold((f64::MAX, 0.0_f64), |(a, b), v| (a.min(*v), b.max(*v)));
-        let name = if name == SUBJECT {
-            format!("**{name}**")
-        } else {
-            name.to_owned()
-        };
+        let name = bold(name);
         let _ = writeln!(
             text,
             "| {name} | {:.0} | {least:.0} | {most:.0} | {:.1} |",
