@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use wharf::topology::Role;
+use wharf::topology::{ListenPlan, Role};
 use wharf::{
     Error, ErrorKind, Frame, Handler, Host, LinkState, Network, Refuse, Session, Topology,
     TopologyHost,
@@ -261,6 +261,21 @@ fn a_topology_made_by_hand_is_checked_too() {
             .to_string()
             .contains("unknown port \"back\"")
     );
+}
+
+#[test]
+fn a_server_without_an_address_or_that_inherits_nothing_is_named() {
+    let inherits = vec!["inherit:game".to_owned()];
+    for (addrs, says) in [
+        (Vec::new(), "list of addresses is empty"),
+        (inherits, "\"game\" can't inherit a listener"),
+    ] {
+        let mut wrong = Topology::from_file(sample("lanes.toml")).unwrap();
+        wrong.networks[0].role = Role::Listen(ListenPlan::new(addrs));
+        let planned = Host::new().with_topology(wrong).unwrap();
+        let error = planned.server("game", Echo).finish().unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }
 
 #[test]

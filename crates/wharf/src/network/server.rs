@@ -324,6 +324,10 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
 
     /// Addresses as a topology has them.
     pub(crate) fn listen_planned(self, addrs: &[String]) -> Result<Network<H>> {
+        if addrs.is_empty() {
+            // Which says what is missing.
+            return self.listen(Vec::<String>::new());
+        }
         let mut places = Vec::new();
         for text in addrs {
             if let Some(name) = text.strip_prefix(INHERIT) {
