@@ -4,18 +4,15 @@
 //! The address is that one unless given; without `RCON_PASSWORD` a password is made up and printed.
 //! Any RCON client talks to it. Commands: `help`, `status`, `echo TEXT`, `long N`.
 //!
-//! A packet, all numbers little-endian `i32`
-//! (<https://developer.valvesoftware.com/wiki/Source_RCON_Protocol>):
-//!
-//! ```text
-//! | size | id | type | body ... 0 0 |      size counts what follows it; id is the client's choice
-//! ```
+//! `packet.rs` reads and writes the packets.
+
+mod packet;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
-use wharf::frame::FramingError;
-use wharf::{Error, Frame, Framing, Handler, Host, Refuse, SendError, SendQueueLimits, Session};
+use packet::{BODY_BYTES_MAX, Packet, framing};
+use wharf::{Error, Frame, Handler, Host, Refuse, SendError, SendQueueLimits, Session};
 
 /// Types of packets. `AUTH_RESPONSE` and `EXECCOMMAND` are one number, told apart by direction.
 const AUTH: i32 = 3;
@@ -23,52 +20,17 @@ const AUTH_RESPONSE: i32 = 2;
 const EXECCOMMAND: i32 = 2;
 const RESPONSE_VALUE: i32 = 0;
 
-/// Longer output is split. Clients take a body of just this size as a sign that more may follow.
-const BODY_BYTES_MAX: usize = 4096;
-/// Id, type, and the two zeros behind the body.
-const OVERHEAD: usize = 4 + 4 + 2;
 /// The longest output of `long`: it has to fit the send queue.
 const LONG_MAX: usize = 256 * 1024;
 /// After so many wrong passwords in a row the session is closed.
 const TRIES: u32 = 3;
 
-/// The length in front and nothing else: `Framing::length` knows how.
-fn framing() -> Result<Framing, FramingError> {
-    let size = 4;
-    Framing::length(size)
-        .frame_bytes_max(size + OVERHEAD + BODY_BYTES_MAX)
-        .build()
-}
-
-/// A packet, as it lies in its frame.
-struct Packet<'a> {
-    id: i32,
-    kind: i32,
-    body: &'a [u8],
-}
-
-impl<'a> Packet<'a> {
-    fn read(payload: &'a [u8]) -> Option<Self> {
-        let (id, rest) = payload.split_first_chunk()?;
-        let (kind, rest) = rest.split_first_chunk()?;
-        let body = rest.strip_suffix(b"\0\0")?;
-        Some(Self {
-            id: i32::from_le_bytes(*id),
-            kind: i32::from_le_bytes(*kind),
-            body,
-        })
-    }
-
-    /// Writes the packet where the frame is built; the framing adds the size.
-    fn send(&self, s: &Session<Rcon>) -> Result<(), SendError> {
-        s.send_with(|out| {
-            out.extend_from_slice(&self.id.to_le_bytes());
-            out.extend_from_slice(&self.kind.to_le_bytes());
-            out.extend_from_slice(self.body);
-            out.extend_from_slice(b"\0\0");
-            Ok(())
-        })
-    }
+/// Sends a packet, built where the frame is; the framing adds the size.
+fn send(s: &Session<Rcon>, packet: &Packet<'_>) -> Result<(), SendError> {
+    s.send_with(|out| {
+        packet.write(out);
+        Ok(())
+    })
 }
 
 struct Rcon {
@@ -129,7 +91,7 @@ impl Rcon {
     /// Also what a command without a login gets.
     fn answer_auth(s: &Session<Self>, id: i32) -> wharf::Result<()> {
         let (kind, body) = (AUTH_RESPONSE, &b""[..]);
-        Ok(Packet { id, kind, body }.send(s)?)
+        Ok(send(s, &Packet { id, kind, body })?)
     }
 
     /// A client can't see which packet is the last of a long output. So it sends an empty value of
@@ -168,7 +130,7 @@ fn respond(s: &Session<Rcon>, id: i32, output: &[u8]) -> wharf::Result<()> {
     let (kind, mut rest) = (RESPONSE_VALUE, output);
     loop {
         let (body, more) = rest.split_at(rest.len().min(BODY_BYTES_MAX));
-        Packet { id, kind, body }.send(s)?;
+        send(s, &Packet { id, kind, body })?;
         if more.is_empty() {
             return Ok(());
         }
