@@ -34,6 +34,7 @@
 //! ```
 
 mod driver;
+mod failures;
 mod faults;
 mod hold;
 mod listener;
@@ -56,6 +57,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::failures::Call;
 pub use self::faults::Faults;
 pub(crate) use self::hold::held;
 pub use self::hold::{Gate, hold, hold_until};
@@ -67,7 +69,7 @@ pub(super) use self::port::SimSocket;
 
 use self::driver::{Progress, Table};
 use self::listener::loopback;
-use self::log::seconds;
+use self::log::{What, seconds};
 use self::net::SimNet;
 use super::contract::{Backend, Sockets};
 use super::drive::{Drive, Supervise};
@@ -147,6 +149,15 @@ impl Sim {
     /// If that takes more steps than the limit of [`Self::set_limits`].
     pub fn run_for(&self, time: Duration) -> Result<(), SimStuck> {
         self.drive_for(time)
+    }
+
+    /// Lets so much time pass in which nothing runs, as when a virtual machine is paused: what fell
+    /// due meanwhile is due at once, and not a moment before.
+    pub fn suspend(&self, time: Duration) {
+        let mut world = self.0.net.lock();
+        let until = world.now + time;
+        world.advance(until);
+        world.note(What::Jumped);
     }
 
     /// Sets how many steps and how much virtual time one [`Self::run_until`] may take; the number

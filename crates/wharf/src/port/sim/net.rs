@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::failures::Failing;
 use super::faults::Faults;
 use super::listener::Listener;
 use super::log::{Log, Outcome, What};
@@ -77,6 +78,8 @@ pub(super) struct World {
     /// Sockets of ports, not of peers.
     pub(super) descriptors: usize,
     pub(super) descriptors_max: Option<usize>,
+    /// Calls that are to fail.
+    pub(super) failing: Vec<Failing>,
     /// Addresses of connecting ends.
     locals: BTreeSet<SocketAddr>,
     ephemeral: u16,
@@ -99,6 +102,7 @@ impl World {
             due: Vec::new(),
             descriptors: 0,
             descriptors_max: None,
+            failing: Vec::new(),
             locals: BTreeSet::new(),
             ephemeral: EPHEMERAL_FIRST,
         }

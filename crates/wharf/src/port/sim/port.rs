@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
+use super::failures::Call;
 use super::listener::loopback;
 use super::net::{Id, SimNet, World};
 use crate::port::contract::{Backend, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
@@ -86,7 +87,12 @@ impl Backend for SimPort {
 
     /// Never sleeps: the driver calls it when there is something, and moves the clock otherwise.
     fn wait(&self, out: &mut Vec<Ready>, max: usize, _how: Wait) -> io::Result<()> {
-        self.net.lock().wait(self.index, out, max);
+        let mut world = self.net.lock();
+        match world.failed(Call::Wait, None) {
+            Ok(()) => world.wait(self.index, out, max),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -109,20 +115,24 @@ impl Backend for SimPort {
 
 impl Sockets for SimPort {
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
-        let id = self.net.lock().listen(addr, options, true)?;
+        let mut world = self.net.lock();
+        world.failed(Call::Listen, None)?;
+        let id = world.listen(addr, options, true)?;
+        drop(world);
         Ok(self.socket(id))
     }
 
     fn connect(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
-        let id = self
-            .net
-            .lock()
-            .connect(loopback(addr), addr, options, true)?;
+        let mut world = self.net.lock();
+        world.failed(Call::Connect, None)?;
+        let id = world.connect(loopback(addr), addr, options, true)?;
+        drop(world);
         Ok(self.socket(id))
     }
 
     fn register(&self, token: Token, socket: &Socket) -> io::Result<()> {
         self.noted("register", socket, |world, id| {
+            world.failed(Call::Register, Some(id))?;
             world.register(self.index, token, id)
         })
     }
@@ -133,7 +143,10 @@ impl Sockets for SimPort {
         options: &SocketOptions,
     ) -> io::Result<(Socket, SocketAddr)> {
         let listener = self.id(listener)?;
-        let (id, remote) = self.net.lock().accept_noted(listener, options)?;
+        let mut world = self.net.lock();
+        world.failed(Call::Accept, Some(listener))?;
+        let (id, remote) = world.accept_noted(listener, options)?;
+        drop(world);
         Ok((self.socket(id), remote))
     }
 
@@ -144,14 +157,16 @@ impl Sockets for SimPort {
     fn recv(&self, socket: &Socket, into: &mut [u8]) -> io::Result<usize> {
         let id = self.id(socket)?;
         let mut world = self.net.lock();
-        let result = world.recv(id, into);
+        let failed = world.failed(Call::Recv, Some(id));
+        let result = failed.and_then(|()| world.recv(id, into));
         world.called("recv", id, result)
     }
 
     fn send(&self, socket: &Socket, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let id = self.id(socket)?;
         let mut world = self.net.lock();
-        let result = world.send(id, from, true);
+        let failed = world.failed(Call::Send, Some(id));
+        let result = failed.and_then(|()| world.send(id, from, true));
         world.called("send", id, result)
     }
 
