@@ -3,7 +3,8 @@
 //!
 //! `WHARF_SEEDS` says how many seeds run (200), `WHARF_FIRST_SEED` which is the first (1), and
 //! `WHARF_SEED` replays one and tells what happened in it: the last 200 events, or as many as
-//! `WHARF_EVENTS` says.
+//! `WHARF_EVENTS` says. The events of each seed that fails are written to a file of its name in the
+//! folder `WHARF_SIM_LOGS`, if that is set.
 #![allow(
     clippy::unwrap_used,
     reason = "tests; clippy does not see that in a helper"
@@ -13,6 +14,8 @@
 mod crews;
 #[path = "sim_seeds/end.rs"]
 mod end;
+#[path = "sim_seeds/extras.rs"]
+mod extras;
 #[path = "sim_seeds/found.rs"]
 mod found;
 #[path = "sim_seeds/game.rs"]
@@ -25,13 +28,19 @@ mod link;
 mod peer;
 #[path = "sim_seeds/plan.rs"]
 mod plan;
+#[path = "sim_seeds/rooms.rs"]
+mod rooms;
 #[path = "sim_seeds/run.rs"]
 mod run;
 #[path = "sim_seeds/wire.rs"]
 mod wire;
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use run::Run;
 use wharf::sim::Sim;
@@ -106,19 +115,46 @@ fn every_seed_keeps_the_guarantees() {
         return say(&format!("seed {seed} passes; its last events:\n  {tail}\n"));
     }
     let first = number("WHARF_FIRST_SEED").unwrap_or(1);
-    let seeds = first..first + number("WHARF_SEEDS").unwrap_or(200);
-    let mut failures = Vec::new();
-    for seed in seeds {
-        if let Err(failure) = play(seed) {
+    let count = number("WHARF_SEEDS").unwrap_or(200);
+    let seeds: Vec<u64> = failed_once().chain(first..first + count).collect();
+    let failures = play_all(&seeds);
+    let count = failures.len();
+    assert!(count == 0, "{count} seeds failed:\n{}", failures.join("\n"));
+}
+
+/// The seeds that failed once.
+fn failed_once() -> impl Iterator<Item = u64> {
+    let lines = include_str!("sim_seeds/seeds.txt").lines();
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.parse().unwrap())
+}
+
+/// Plays seeds on all cores, each simulation on one thread; tells the first that fails.
+fn play_all(seeds: &[u64]) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Err(failure) = play(seed) else { continue };
+            let mut failures = failures.lock().unwrap();
             if failures.is_empty() {
                 say(&format!("{}\n", tell(seed, &failure)));
+            }
+            if let Some(folder) = std::env::var_os("WHARF_SIM_LOGS") {
+                let file = Path::new(&folder).join(format!("seed-{seed}.log"));
+                std::fs::write(file, tell(seed, &failure)).unwrap();
             }
             let line = failure.what.lines().next().unwrap_or_default();
             failures.push(format!("{seed}: {line}"));
         }
-    }
-    let count = failures.len();
-    assert!(count == 0, "{count} seeds failed:\n{}", failures.join("\n"));
+    };
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    failures.into_inner().unwrap()
 }
 
 /// A failure that can't be had again is a story: all of a run comes from its seed.

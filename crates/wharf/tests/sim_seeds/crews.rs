@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use wharf::sim::Sim;
-use wharf::{ErrorKind, Handler, Host, Lane, Pool, Port, Session};
+use wharf::{ErrorKind, Handler, Host, Lane, Pool, Port, Session, Strand, StrandOptions};
 
 use crate::judge::{Judge, Record};
 
@@ -170,6 +170,22 @@ pub(crate) fn declare(
     let crew_of = |seat: &Seat| seat.pool.map_or(seat.port, |pool| ports.len() + pool);
     let of_network = seats.iter().map(crew_of).collect();
     (made_ports, made_pools, Crews { all, of_network })
+}
+
+impl Crews {
+    /// A strand somewhere.
+    pub(crate) fn strand<T: Send + 'static>(
+        &self,
+        nth: usize,
+        value: T,
+        options: StrandOptions,
+    ) -> Strand<T> {
+        let made = match &self.all[nth % self.all.len()].handle {
+            Handle::Port(port) => port.strand_with(value, options),
+            Handle::Pool(pool) => pool.strand_with(value, options),
+        };
+        made.unwrap()
+    }
 }
 
 /// The names of the workers that have not left: the simulator says so when it is stuck.

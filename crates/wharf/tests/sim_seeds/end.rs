@@ -40,6 +40,7 @@ impl Run {
         judge.group.lock().take();
         judge.crews.lock().take();
         drop(std::mem::take(&mut *judge.guards.lock()));
+        drop(std::mem::take(&mut *judge.rooms.lock()));
         drop(self);
         judge.check_closed();
         judge.verdict().map_or(Ok(()), Err)?;
@@ -64,6 +65,7 @@ impl Run {
         self.judge.calm.store(true, SeqCst);
         self.judge.may_stop.store(false, SeqCst);
         self.sim.set_descriptors_max(None);
+        self.sim.fail_no_more();
         self.game.resume_accept();
         self.peers.iter_mut().for_each(crate::peer::Peer::calm_down);
         if !self.until_quiet()? {
@@ -78,6 +80,7 @@ impl Run {
             self.sim.step();
         }
         self.judge.check_crews(&self.host, &self.sim);
+        self.judge.check_rooms(self.judge.stop_at.lock().is_some());
         self.verdict()?;
         self.check_newcomers()?;
         for peer in self.peers.iter_mut().filter(|_| self.rng.bool()) {
@@ -181,7 +184,7 @@ impl Run {
 
     /// All peers write and read as much as they can; whether anything moved.
     fn pump(&mut self) -> bool {
-        let mut moved = false;
+        let mut moved = self.extras.flushes() && self.flush();
         for peer in &mut self.peers {
             moved |= peer.write(usize::MAX) | peer.read(&self.judge, usize::MAX);
         }
@@ -287,6 +290,7 @@ impl Run {
             .iter()
             .for_each(|peer| peer.check_complete(&self.judge));
         self.judge.check_lanes(&self.host);
+        self.judge.check_rooms(true);
         let stats = self.host.stats();
         for network in &stats.networks {
             if let Some(wrong) = wrong_counters(network) {

@@ -12,6 +12,7 @@ use wharf::{CloseReason, Group, HostHandle, PauseGuard, SessionId};
 
 use crate::crews::{Crews, Holding};
 use crate::game::Game;
+use crate::rooms::Rooms;
 
 /// What was done to a session, by whoever did it: a close reason must have its cause.
 pub(crate) mod did {
@@ -65,6 +66,8 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(crate) struct Allowed {
     pub(crate) resets: bool,
+    /// System calls fail in ways that end sessions.
+    pub(crate) failures: bool,
     pub(crate) handshake: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) write_stall: Option<Duration>,
@@ -94,6 +97,7 @@ pub(crate) struct Judge {
     pub(crate) crews: Mutex<Option<Arc<Crews>>>,
     /// Sessions whose callbacks hold a worker.
     pub(crate) holding: Mutex<Vec<Holding>>,
+    pub(crate) rooms: Mutex<Rooms>,
     /// How many changes of the number of workers were granted.
     pub(crate) resizes: AtomicU32,
 }
@@ -126,6 +130,7 @@ impl Judge {
             guards: Mutex::default(),
             crews: Mutex::default(),
             holding: Mutex::default(),
+            rooms: Mutex::default(),
             resizes: AtomicU32::new(0),
         })
     }
@@ -249,7 +254,9 @@ impl Judge {
         let scripted = record.net == 0;
         match reason {
             CloseReason::PeerClosed => !scripted || was(did::FIN),
-            CloseReason::Reset => !scripted || was(did::RESET) || self.allowed.resets,
+            CloseReason::Reset => {
+                !scripted || was(did::RESET) || self.allowed.resets || self.allowed.failures
+            }
             CloseReason::Closed => was(did::CLOSE),
             CloseReason::Aborted => was(did::ABORT),
             // Network 1 may be stopped alone.
@@ -264,6 +271,7 @@ impl Judge {
             CloseReason::BadFrame(_) => was(did::GARBAGE),
             CloseReason::HandlerError(_) => was(did::ERROR),
             CloseReason::HandlerPanicked => was(did::PANIC),
+            CloseReason::Io(_) => self.allowed.failures,
             _ => false,
         }
     }

@@ -128,8 +128,9 @@ impl Plan {
         }
     }
 
-    pub(crate) fn allowed(&self) -> Allowed {
+    pub(crate) fn allowed(&self, failures: bool) -> Allowed {
         Allowed {
+            failures,
             resets: self.faults.resets > 0.0,
             handshake: self.timeouts.handshake,
             idle: self.timeouts.idle,

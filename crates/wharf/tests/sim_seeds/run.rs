@@ -8,16 +8,19 @@ use wharf::sim::Sim;
 use wharf::{ClientBuilder, Host, Network, Port, ServerBuilder, WhenFull};
 
 use crate::crews::{self, STEPS_MAX, TIME_MAX};
+use crate::extras::Extras;
 use crate::game::{Game, post_reply};
 use crate::judge::{Judge, did};
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::plan::Plan;
+use crate::rooms;
 use crate::wire;
 
 /// The run.
 pub(crate) struct Run {
     pub(crate) plan: Plan,
+    pub(crate) extras: Extras,
     pub(crate) rng: fastrand::Rng,
     pub(crate) sim: Sim,
     pub(crate) judge: Arc<Judge>,
@@ -37,9 +40,10 @@ impl Run {
     pub(crate) fn start(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let plan = Plan::new(&mut rng);
+        let mut extras = Extras::new(seed);
         let sim = Sim::with_faults(seed, plan.faults.clone());
         sim.set_limits(STEPS_MAX, TIME_MAX);
-        let judge = Judge::new(&sim, seed, plan.allowed());
+        let judge = Judge::new(&sim, seed, plan.allowed(extras.deadly));
         let mut host = Host::simulated(&sim);
         host.set_drain_deadline(plan.drain);
         let (ports, pools, crews) =
@@ -57,6 +61,7 @@ impl Run {
             unfriendly: plan.unfriendly,
         };
         let server = at!(host.server("game", handler(0)), place(0));
+        let server = server.flush(extras.flush);
         let server = server_options(server, &plan).sessions_max(plan.sessions_max);
         let server = match plan.per_ip {
             Some(max) => server.sessions_per_ip_max(max),
@@ -64,6 +69,7 @@ impl Run {
         };
         let game = server.listen(GAME).unwrap();
         let server = at!(host.server("chat", handler(1)), place(1));
+        let server = server.flush(extras.flush);
         let chat = server_options(server, &plan).listen(CHAT).unwrap();
         let mut addrs: Vec<SocketAddr> = vec![CHAT.parse().unwrap()];
         for dead in 0..plan.dead_addrs {
@@ -80,12 +86,14 @@ impl Run {
         let client = at!(host.client("links", link), place(2));
         client_options(client, &plan).connect(addrs).unwrap();
         host.start().unwrap();
+        *judge.rooms.lock() = rooms::make(&judge, &crews, &mut extras);
         *judge.crews.lock() = Some(Arc::new(crews));
         *judge.handle.lock() = Some(host.handle());
         *judge.group.lock() = Some(game.group());
         judge.may_stop.store(plan.handlers_stop, SeqCst);
         Self {
             plan,
+            extras,
             rng,
             sim,
             judge,
@@ -104,6 +112,10 @@ impl Run {
             if self.rng.u32(0..2) == 0 {
                 self.act();
             }
+            self.extras.act(&self.sim);
+            if self.extras.flushes() {
+                self.flush();
+            }
             self.sim.step();
             if step % 16 == 0 {
                 self.sample();
@@ -112,6 +124,11 @@ impl Run {
             self.verdict()?;
         }
         Ok(())
+    }
+
+    /// The tick of networks that hold what is sent; whether there was something to flush.
+    pub(crate) fn flush(&self) -> bool {
+        self.game.flush() + self.chat.flush() > 0
     }
 
     pub(crate) fn verdict(&self) -> Result<(), String> {

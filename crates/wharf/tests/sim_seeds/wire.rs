@@ -41,6 +41,8 @@ pub(crate) const DIRECT: u8 = 103;
 
 /// The sender of what the test sends from outside of any turn.
 pub(crate) const FOREIGN: u32 = u32::MAX;
+/// The sender of what rooms send.
+pub(crate) const ROOM: u32 = u32::MAX - 1;
 
 fn filler(number: u32, len: usize) -> impl Iterator<Item = u8> {
     let first = number.to_le_bytes()[0];

@@ -1,0 +1,111 @@
+//! What else happens in a run: system calls that fail, a clock that jumps, flushes of a tick.
+//!
+//! Its choices have a generator of their own.
+
+use std::io;
+use std::time::Duration;
+
+use wharf::FlushMode;
+use wharf::sim::{Call, Sim};
+
+/// Linux's numbers, which the simulation hands on as they are.
+const EINTR: i32 = 4;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENOSPC: i32 = 28;
+const EPIPE: i32 = 32;
+const ECONNABORTED: i32 = 103;
+const ECONNRESET: i32 = 104;
+const ENOBUFS: i32 = 105;
+
+/// What a session does not notice.
+const HARMLESS: [(Call, i32); 12] = [
+    (Call::Wait, EINTR),
+    (Call::Recv, EINTR),
+    (Call::Recv, EAGAIN),
+    (Call::Send, EINTR),
+    (Call::Send, EAGAIN),
+    (Call::Accept, EINTR),
+    (Call::Accept, EAGAIN),
+    (Call::Accept, ECONNABORTED),
+    (Call::Accept, EMFILE),
+    (Call::Accept, ENFILE),
+    (Call::Accept, ENOBUFS),
+    (Call::Accept, ENOMEM),
+];
+
+/// What ends a session, or keeps it from being.
+const DEADLY: [(Call, i32); 9] = [
+    (Call::Recv, ECONNRESET),
+    (Call::Recv, ENOMEM),
+    (Call::Send, EPIPE),
+    (Call::Send, ECONNRESET),
+    (Call::Send, ENOBUFS),
+    (Call::Register, ENOMEM),
+    (Call::Register, ENOSPC),
+    (Call::Connect, EMFILE),
+    (Call::Connect, ENOBUFS),
+];
+
+/// The choices.
+pub(crate) struct Extras {
+    rng: fastrand::Rng,
+    harmless: bool,
+    pub(crate) deadly: bool,
+    jumps: bool,
+    pub(crate) flush: FlushMode,
+    pub(crate) rooms: usize,
+}
+
+impl Extras {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0xe47a);
+        let mut one_in = |n: u32| rng.u32(0..n) == 0;
+        let (harmless, deadly, jumps) = (one_in(3), one_in(5), one_in(5));
+        let flush = if one_in(4) {
+            FlushMode::Tick
+        } else {
+            FlushMode::Turn
+        };
+        let rooms = if one_in(2) { rng.usize(1..4) } else { 0 };
+        Self {
+            rng,
+            harmless,
+            deadly,
+            jumps,
+            flush,
+            rooms,
+        }
+    }
+
+    /// Perhaps something, before a step.
+    pub(crate) fn act(&mut self, sim: &Sim) {
+        if self.harmless && self.rng.u32(0..40) == 0 {
+            self.fail(sim, &HARMLESS);
+        }
+        if self.deadly && self.rng.u32(0..150) == 0 {
+            self.fail(sim, &DEADLY);
+        }
+        if self.jumps && self.rng.u32(0..400) == 0 {
+            let magnitude = self.rng.u32(0..16);
+            sim.suspend(Duration::from_millis(self.rng.u64(0..1 << magnitude)));
+        }
+    }
+
+    fn fail(&mut self, sim: &Sim, from: &[(Call, i32)]) {
+        let (call, code) = from[self.rng.usize(0..from.len())];
+        let times = [1, 1, 1, 2, 8][self.rng.usize(0..5)];
+        sim.fail(call, &io::Error::from_raw_os_error(code), times);
+    }
+
+    /// Whether the tick's flush is due.
+    pub(crate) fn flushes(&mut self) -> bool {
+        self.flush == FlushMode::Tick && self.rng.u32(0..8) == 0
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.rng.usize(0..end)
+    }
+}
