@@ -1,4 +1,5 @@
-//! The scheduler as a value, for a simulator of whole machines (`wharf lab --simulate`).
+//! The scheduler as a value, for a simulator of whole machines (`wharf lab --simulate`), and what
+//! the fuzzer does to parts that have no other way in.
 //!
 //! Internal: it follows the scheduler wherever that goes, and no version promises anything of it.
 //! It adds nothing to `sched`, so that what is simulated is what runs.
@@ -128,6 +129,32 @@ impl Scheduler {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.0.queued()
+    }
+}
+
+/// Reads lanes, pushes, turns, moves and resizes from bytes, and does them to the run queue and to
+/// plain lists.
+///
+/// # Panics
+///
+/// If the two disagree.
+#[cfg(not(loom))]
+pub fn scheduler_agrees(bytes: &[u8]) {
+    crate::sched::queue_model::agrees_on(bytes);
+}
+
+/// Reads pushes, takes and writes from bytes, and does them to a send queue and to plain lists; or
+/// frames that are held back, if the first byte is odd.
+///
+/// # Panics
+///
+/// If the two disagree.
+#[cfg(not(loom))]
+pub fn send_queue_agrees(bytes: &[u8]) {
+    match bytes {
+        [first, rest @ ..] if first % 2 == 1 => crate::session::held_frames::agrees_on(rest),
+        [_, rest @ ..] => crate::session::queue_lists::agrees_on(rest),
+        [] => {}
     }
 }
 

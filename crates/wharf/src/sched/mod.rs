@@ -5,8 +5,8 @@
 mod lane;
 mod lanes;
 mod queue;
-#[cfg(all(test, not(loom)))]
-mod queue_model;
+#[cfg(all(any(test, feature = "model"), not(loom)))]
+pub(crate) mod queue_model;
 
 pub use lane::Lane;
 pub(crate) use lanes::LaneSpec;

@@ -3,8 +3,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::lanes::LaneSpec;
 use super::queue::{Backlog, Picked, RunQueue, WORK_PER_TURN};
 use crate::time::Time;
@@ -35,38 +33,6 @@ enum Op {
 }
 
 const WORKERS: usize = 4;
-
-fn ops(lanes: usize) -> impl Strategy<Value = Vec<Op>> {
-    let op = prop_oneof![
-        4 => (0..lanes).prop_map(Op::Push),
-        2 => Just(Op::Work),
-        10 => (0..WORKERS, any::<bool>()).prop_map(|(w, again)| Op::Step(w, again)),
-        2 => (0..200u64).prop_map(Op::Pass),
-        1 => (0..8usize, 0..lanes).prop_map(|(nth, lane)| Op::Move(nth, lane)),
-        1 => (1..=WORKERS).prop_map(Op::Resize),
-    ];
-    prop::collection::vec(op, 1..200)
-}
-
-/// Lanes whose promises one worker can keep, so that every size is allowed.
-fn specs() -> impl Strategy<Value = Vec<LaneSpec>> {
-    let cap = prop_oneof![Just(usize::MAX), 1..4usize];
-    let starve = prop::option::of(1..300u64);
-    let lane = (cap, starve).prop_map(|(workers_max, starve)| LaneSpec {
-        starve_after: starve.map(Duration::from_micros),
-        ..LaneSpec::capped(workers_max)
-    });
-    (
-        prop::collection::vec(lane, 1..4),
-        prop::option::of(0..3usize),
-    )
-        .prop_map(|(mut lanes, kept)| {
-            if let Some(lane) = kept.and_then(|index| lanes.get_mut(index)) {
-                lane.workers_min = 1;
-            }
-            lanes
-        })
-}
 
 /// A few workers, and the run queue as plain lists of numbers.
 struct Plain {
@@ -341,98 +307,177 @@ impl Plain {
     }
 }
 
-/// Nothing can go before the highest lane, so it runs a whole round; before a turn of a lower lane
-/// the kernel is asked every 8 turns, and after a long one.
-#[test]
-fn only_turns_of_lower_lanes_are_interrupted_by_looks() {
-    let looks = |lane: usize, micros: u64| {
-        let mut queue = RunQueue::new(vec![LaneSpec::capped(4), LaneSpec::capped(4)]);
-        queue.join();
-        for item in 0..32 {
-            let _ = queue.push(lane, item, Time::ZERO);
-        }
-        let (mut looks, mut turns, mut now) = (0, 0, Time::ZERO);
-        while turns < 32 {
-            match queue.pick(now).0 {
-                Picked::Poll(_) => looks += 1,
-                Picked::Turn(lane, ..) => {
-                    turns += 1;
-                    now = now + Duration::from_micros(micros);
-                    queue.turn_ended(lane, now);
-                }
-                other => unreachable!("{other:?}"),
+/// Does the same to the queue and to the lists; they agree after each step.
+fn agree(specs: Vec<LaneSpec>, ops: impl IntoIterator<Item = Op>, kernel: bool) {
+    let mut plain = Plain::new(specs, kernel);
+    for op in ops {
+        match op {
+            Op::Push(lane) => drop(plain.push(Some(lane))),
+            Op::Work => drop(plain.push(None)),
+            Op::Step(worker, again) => plain.step(worker, again),
+            Op::Pass(micros) => plain.now = plain.now + Duration::from_micros(micros),
+            Op::Move(nth, to) => plain.relane(nth, to),
+            Op::Resize(wanted) => {
+                // Growing is done by whoever adds workers.
+                plain.wanted = wanted.min(plain.wanted);
+                let wake = plain.queue.resize(plain.wanted);
+                plain.wake(wake);
             }
         }
-        looks
-    };
-    // One look before the first turn: nobody has looked yet.
-    assert_eq!((looks(0, 1), looks(0, 100)), (1, 1));
-    assert_eq!((looks(1, 1), looks(1, 100)), (4, 32));
+        plain.check();
+    }
+    plain.finish();
+    let left: HashSet<u32> = plain.queue.drain().into_iter().collect();
+    let all: HashSet<u32> = (1..=plain.next).collect();
+    assert!(left.is_disjoint(&plain.done));
+    assert_eq!(&left | &plain.done, all, "each item once");
 }
 
-/// A worker that is given port work may take more of it along, up to what runs in one go.
-#[test]
-fn port_work_is_given_a_few_at_a_time() {
-    for kernel in [true, false] {
-        let specs = vec![LaneSpec::capped(usize::MAX)];
-        let mut queue = if kernel {
-            RunQueue::new(specs)
-        } else {
-            RunQueue::without_kernel(specs)
-        };
-        queue.join();
-        for item in 0..WORK_PER_TURN * 2 + 1 {
-            let _ = queue.push_work(item);
-        }
-        let mut given = 0;
-        while given < WORK_PER_TURN * 2 + 1 {
-            match queue.pick(Time::ZERO).0 {
-                Picked::Poll(_) => {}
-                Picked::Work(item) => {
-                    let more: Vec<_> = std::iter::from_fn(|| queue.more_work()).collect();
-                    let count = more.len() + 1;
-                    let expected = WORK_PER_TURN.min(WORK_PER_TURN * 2 + 1 - given);
-                    assert_eq!(count, expected, "kernel: {kernel}");
-                    let items = std::iter::once(item).chain(more);
-                    assert!(items.eq(given..given + count), "in order");
-                    given += count;
+/// Reads lanes and operations from bytes, for the fuzzer; as many as there are.
+pub(crate) fn agrees_on(bytes: &[u8]) {
+    let mut bytes = bytes.iter().map(|byte| usize::from(*byte));
+    let mut next = || bytes.next();
+    let first = next().unwrap_or(0);
+    let lanes = 1 + first % 3;
+    let mut specs: Vec<_> = (0..lanes)
+        .map(|_| {
+            let byte = next().unwrap_or(0);
+            let cap = [usize::MAX, 1, 2, 3][byte % 4];
+            let starve = [None, Some(1), Some(40), Some(300)][byte / 4 % 4];
+            LaneSpec {
+                workers_max: cap,
+                workers_min: 0,
+                starve_after: starve.map(Duration::from_micros),
+            }
+        })
+        .collect();
+    if let Some(lane) = specs.get_mut(first / 4 % 4) {
+        lane.workers_min = 1;
+    }
+    let op = |byte: usize| match byte {
+        0..=63 => Op::Push(byte % lanes),
+        64..=79 => Op::Work,
+        80..=199 => Op::Step(byte % WORKERS, (byte / WORKERS).is_multiple_of(2)),
+        200..=219 => Op::Pass([0, 1, 10, 60, 400][byte % 5]),
+        220..=243 => Op::Move(byte / lanes % 8, byte % lanes),
+        _ => Op::Resize(1 + byte % WORKERS),
+    };
+    agree(
+        specs,
+        std::iter::from_fn(next).map(op),
+        (first / 16).is_multiple_of(2),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ops(lanes: usize) -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            4 => (0..lanes).prop_map(Op::Push),
+            2 => Just(Op::Work),
+            10 => (0..WORKERS, any::<bool>()).prop_map(|(w, again)| Op::Step(w, again)),
+            2 => (0..200u64).prop_map(Op::Pass),
+            1 => (0..8usize, 0..lanes).prop_map(|(nth, lane)| Op::Move(nth, lane)),
+            1 => (1..=WORKERS).prop_map(Op::Resize),
+        ];
+        prop::collection::vec(op, 1..200)
+    }
+
+    /// Lanes whose promises one worker can keep, so that every size is allowed.
+    fn specs() -> impl Strategy<Value = Vec<LaneSpec>> {
+        let cap = prop_oneof![Just(usize::MAX), 1..4usize];
+        let starve = prop::option::of(1..300u64);
+        let lane = (cap, starve).prop_map(|(workers_max, starve)| LaneSpec {
+            starve_after: starve.map(Duration::from_micros),
+            ..LaneSpec::capped(workers_max)
+        });
+        (
+            prop::collection::vec(lane, 1..4),
+            prop::option::of(0..3usize),
+        )
+            .prop_map(|(mut lanes, kept)| {
+                if let Some(lane) = kept.and_then(|index| lanes.get_mut(index)) {
+                    lane.workers_min = 1;
                 }
-                other => unreachable!("{other:?}"),
+                lanes
+            })
+    }
+
+    /// Nothing can go before the highest lane, so it runs a whole round; before a turn of a lower
+    /// lane the kernel is asked every 8 turns, and after a long one.
+    #[test]
+    fn only_turns_of_lower_lanes_are_interrupted_by_looks() {
+        let looks = |lane: usize, micros: u64| {
+            let mut queue = RunQueue::new(vec![LaneSpec::capped(4), LaneSpec::capped(4)]);
+            queue.join();
+            for item in 0..32 {
+                let _ = queue.push(lane, item, Time::ZERO);
+            }
+            let (mut looks, mut turns, mut now) = (0, 0, Time::ZERO);
+            while turns < 32 {
+                match queue.pick(now).0 {
+                    Picked::Poll(_) => looks += 1,
+                    Picked::Turn(lane, ..) => {
+                        turns += 1;
+                        now = now + Duration::from_micros(micros);
+                        queue.turn_ended(lane, now);
+                    }
+                    other => unreachable!("{other:?}"),
+                }
+            }
+            looks
+        };
+        // One look before the first turn: nobody has looked yet.
+        assert_eq!((looks(0, 1), looks(0, 100)), (1, 1));
+        assert_eq!((looks(1, 1), looks(1, 100)), (4, 32));
+    }
+
+    /// A worker that is given port work may take more of it along, up to what runs in one go.
+    #[test]
+    fn port_work_is_given_a_few_at_a_time() {
+        for kernel in [true, false] {
+            let specs = vec![LaneSpec::capped(usize::MAX)];
+            let mut queue = if kernel {
+                RunQueue::new(specs)
+            } else {
+                RunQueue::without_kernel(specs)
+            };
+            queue.join();
+            for item in 0..WORK_PER_TURN * 2 + 1 {
+                let _ = queue.push_work(item);
+            }
+            let mut given = 0;
+            while given < WORK_PER_TURN * 2 + 1 {
+                match queue.pick(Time::ZERO).0 {
+                    Picked::Poll(_) => {}
+                    Picked::Work(item) => {
+                        let more: Vec<_> = std::iter::from_fn(|| queue.more_work()).collect();
+                        let count = more.len() + 1;
+                        let expected = WORK_PER_TURN.min(WORK_PER_TURN * 2 + 1 - given);
+                        assert_eq!(count, expected, "kernel: {kernel}");
+                        let items = std::iter::once(item).chain(more);
+                        assert!(items.eq(given..given + count), "in order");
+                        given += count;
+                    }
+                    other => unreachable!("{other:?}"),
+                }
             }
         }
     }
-}
 
-proptest! {
-    #[test]
-    fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(
-        (specs, ops) in specs().prop_flat_map(|specs| {
-            let lanes = specs.len();
-            (Just(specs), ops(lanes))
-        }),
-        kernel in any::<bool>(),
-    ) {
-        let mut plain = Plain::new(specs, kernel);
-        for op in ops {
-            match op {
-                Op::Push(lane) => drop(plain.push(Some(lane))),
-                Op::Work => drop(plain.push(None)),
-                Op::Step(worker, again) => plain.step(worker, again),
-                Op::Pass(micros) => plain.now = plain.now + Duration::from_micros(micros),
-                Op::Move(nth, to) => plain.relane(nth, to),
-                Op::Resize(wanted) => {
-                    // Growing is done by whoever adds workers.
-                    plain.wanted = wanted.min(plain.wanted);
-                    let wake = plain.queue.resize(plain.wanted);
-                    plain.wake(wake);
-                }
-            }
-            plain.check();
+    proptest! {
+        #[test]
+        fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(
+            (specs, ops) in specs().prop_flat_map(|specs| {
+                let lanes = specs.len();
+                (Just(specs), ops(lanes))
+            }),
+            kernel in any::<bool>(),
+        ) {
+            agree(specs, ops, kernel);
         }
-        plain.finish();
-        let left: HashSet<u32> = plain.queue.drain().into_iter().collect();
-        let all: HashSet<u32> = (1..=plain.next).collect();
-        prop_assert!(left.is_disjoint(&plain.done));
-        prop_assert_eq!(&left | &plain.done, all, "each item once");
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 
 use super::piece::Wire;
 use super::queue::{CloseHow, Entry, SendQueue, SendQueueLimits, WhenFull};
@@ -21,28 +20,6 @@ enum Op {
     Write,
     Clear,
     Close,
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let bytes = prop_oneof![6 => 0..100usize, 2 => 1500..2600usize, 1 => 5000..9000usize];
-    let op = prop_oneof![
-        12 => (bytes, any::<bool>()).prop_map(|(bytes, shared)| Op::Hold { bytes, shared }),
-        2 => Just(Op::Release),
-        2 => (1..70usize).prop_map(Op::Take),
-        2 => Just(Op::Write),
-        1 => Just(Op::Clear),
-    ];
-    let ops = prop::collection::vec(op, 1..120);
-    (ops, any::<bool>()).prop_map(|(mut ops, closes)| {
-        if closes {
-            ops.push(Op::Close);
-            ops.push(Op::Hold {
-                bytes: 1,
-                shared: false,
-            });
-        }
-        ops
-    })
 }
 
 /// The same as a list of frames.
@@ -113,7 +90,7 @@ impl Plain {
     }
 }
 
-fn agree(when_full: WhenFull, ops: Vec<Op>) {
+fn agree(when_full: WhenFull, ops: impl IntoIterator<Item = Op>) {
     let limits = SendQueueLimits {
         bytes_max: 20_000,
         frames_max: 40,
@@ -137,6 +114,7 @@ fn agree(when_full: WhenFull, ops: Vec<Op>) {
                 assert_eq!(queue.clear(), plain.used().1, "what is lost is told");
                 plain = Plain {
                     next: plain.next,
+                    closed: plain.closed,
                     ..Plain::default()
                 };
             }
@@ -150,45 +128,102 @@ fn agree(when_full: WhenFull, ops: Vec<Op>) {
     }
 }
 
-proptest! {
+const POLICIES: [WhenFull; 4] = [
+    WhenFull::Close,
+    WhenFull::Error,
+    WhenFull::DropNew,
+    WhenFull::DropOld,
+];
+
+/// Reads the policy and operations from bytes, for the fuzzer; as many as there are.
+pub(crate) fn agrees_on(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let op = |byte: &u8| {
+        let byte = usize::from(*byte);
+        match byte {
+            0..=127 => Op::Hold {
+                // Below, at and above what is copied and what is joined.
+                bytes: [1, 40, 400, 2046, 2047, 2048, 2049, 6000][byte / 2 % 8] + byte / 16,
+                shared: byte.is_multiple_of(2),
+            },
+            128..=159 => Op::Release,
+            160..=207 => Op::Take(1 + byte % 48),
+            208..=243 => Op::Write,
+            244..=249 => Op::Clear,
+            _ => Op::Close,
+        }
+    };
+    agree(POLICIES[usize::from(*first) % 4], rest.iter().map(op));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let bytes = prop_oneof![6 => 0..100usize, 2 => 1500..2600usize, 1 => 5000..9000usize];
+        let op = prop_oneof![
+            12 => (bytes, any::<bool>()).prop_map(|(bytes, shared)| Op::Hold { bytes, shared }),
+            2 => Just(Op::Release),
+            2 => (1..70usize).prop_map(Op::Take),
+            2 => Just(Op::Write),
+            1 => Just(Op::Clear),
+        ];
+        let ops = prop::collection::vec(op, 1..120);
+        (ops, any::<bool>()).prop_map(|(mut ops, closes)| {
+            if closes {
+                ops.push(Op::Close);
+                ops.push(Op::Hold {
+                    bytes: 1,
+                    shared: false,
+                });
+            }
+            ops
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn held_frames_agree_with_a_plain_list(policy in 0..4usize, ops in ops()) {
+            agree(POLICIES[policy], ops);
+        }
+    }
+
+    /// What the default high-water mark lets wait, in small frames, fits into one gathered write.
     #[test]
-    fn held_frames_agree_with_a_plain_list(policy in 0..4usize, ops in ops()) {
-        let policies = [WhenFull::Close, WhenFull::Error, WhenFull::DropNew, WhenFull::DropOld];
-        agree(policies[policy], ops);
+    fn small_frames_make_few_entries() {
+        for len in [2, 100, 1400, 2048] {
+            let limits = SendQueueLimits {
+                frames_max: usize::MAX,
+                ..SendQueueLimits::default()
+            };
+            let mut queue = SendQueue::default();
+            let frame = vec![1; len];
+            while !queue.hold(Wire::Borrowed(&frame), &limits).unwrap().high {}
+            queue.release();
+            let mut into = VecDeque::new();
+            queue.take(&mut into, usize::MAX);
+            assert!(
+                into.len() <= crate::port::GATHER_MAX,
+                "{len}: {}",
+                into.len()
+            );
+        }
     }
-}
 
-/// What the default high-water mark lets wait, in small frames, fits into one gathered write.
-#[test]
-fn small_frames_make_few_entries() {
-    for len in [2, 100, 1400, 2048] {
-        let limits = SendQueueLimits {
-            frames_max: usize::MAX,
-            ..SendQueueLimits::default()
-        };
-        let mut queue = SendQueue::default();
-        let frame = vec![1; len];
-        while !queue.hold(Wire::Borrowed(&frame), &limits).unwrap().high {}
-        queue.release();
-        let mut into = VecDeque::new();
-        queue.take(&mut into, usize::MAX);
-        assert!(
-            into.len() <= crate::port::GATHER_MAX,
-            "{len}: {}",
-            into.len()
+    /// An idle session pays for none of it.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn an_entry_and_a_queue_are_as_small_as_before() {
+        assert_eq!(size_of::<Entry>(), 40);
+        let (entries, closing) = (
+            size_of::<VecDeque<Entry>>(),
+            size_of::<Option<(CloseHow, CloseReason)>>(),
         );
+        // Four counts; the pauses and what is held back share a fifth word.
+        assert_eq!(size_of::<SendQueue>(), entries + closing + 5 * 8);
     }
-}
-
-/// An idle session pays for none of it.
-#[cfg(target_pointer_width = "64")]
-#[test]
-fn an_entry_and_a_queue_are_as_small_as_before() {
-    assert_eq!(size_of::<Entry>(), 40);
-    let (entries, closing) = (
-        size_of::<VecDeque<Entry>>(),
-        size_of::<Option<(CloseHow, CloseReason)>>(),
-    );
-    // Four counts; the pauses and what is held back share a fifth word.
-    assert_eq!(size_of::<SendQueue>(), entries + closing + 5 * 8);
 }

@@ -5,12 +5,12 @@ pub(crate) mod core;
 pub(crate) mod deadlines;
 pub(crate) mod group;
 pub(crate) mod held;
-#[cfg(test)]
-mod held_frames;
+#[cfg(any(test, feature = "model"))]
+pub(crate) mod held_frames;
 pub(crate) mod piece;
 pub(crate) mod queue;
-#[cfg(test)]
-mod queue_lists;
+#[cfg(any(test, feature = "model"))]
+pub(crate) mod queue_lists;
 pub(crate) mod registry;
 pub(crate) mod word;
 // Loom's atomics live in models alone, and `models` tries the word there.

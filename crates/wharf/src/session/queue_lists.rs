@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 
 use super::queue::{CloseHow, Entry, SendQueue, SendQueueLimits, WhenFull};
 use crate::error::{CloseReason, SendError};
@@ -23,19 +22,6 @@ enum Op {
     Write(usize),
     Close(bool),
     Clear,
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let push = (0..12usize, 1..3u32, 0..4usize);
-    let op = prop_oneof![
-        8 => push.prop_map(|(bytes, frames, extra)| Op::Push { bytes, frames, extra }),
-        1 => (1..12usize).prop_map(|bytes| Op::PushTaken { bytes }),
-        3 => (1..4usize).prop_map(Op::Take),
-        4 => (1..16usize).prop_map(Op::Write),
-        1 => any::<bool>().prop_map(Op::Close),
-        1 => Just(Op::Clear),
-    ];
-    prop::collection::vec(op, 1..60)
 }
 
 /// The queue and the flush's hands as plain lists of (number, bytes, frames).
@@ -147,7 +133,7 @@ impl Plain {
 }
 
 /// Does the same to the queue and to the lists; they agree after each step.
-fn agree(when_full: WhenFull, ops: Vec<Op>) {
+fn agree(when_full: WhenFull, ops: impl IntoIterator<Item = Op>) {
     let limits = SendQueueLimits {
         bytes_max: 20,
         frames_max: 8,
@@ -184,10 +170,60 @@ fn agree(when_full: WhenFull, ops: Vec<Op>) {
     }
 }
 
-proptest! {
-    #[test]
-    fn the_queue_agrees_with_plain_lists(policy in 0..4usize, ops in ops()) {
-        let policies = [WhenFull::Close, WhenFull::Error, WhenFull::DropNew, WhenFull::DropOld];
-        agree(policies[policy], ops);
+const POLICIES: [WhenFull; 4] = [
+    WhenFull::Close,
+    WhenFull::Error,
+    WhenFull::DropNew,
+    WhenFull::DropOld,
+];
+
+/// Reads the policy and operations from bytes, for the fuzzer; as many as there are.
+pub(crate) fn agrees_on(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let op = |byte: &u8| {
+        let byte = usize::from(*byte);
+        match byte {
+            0..=127 => Op::Push {
+                bytes: byte % 12,
+                frames: if byte.is_multiple_of(5) { 2 } else { 1 },
+                extra: (byte / 12 % 4).saturating_sub(1),
+            },
+            128..=143 => Op::PushTaken {
+                bytes: 1 + byte % 11,
+            },
+            144..=191 => Op::Take(1 + byte % 3),
+            192..=247 => Op::Write(1 + byte % 15),
+            248..=251 => Op::Clear,
+            _ => Op::Close(byte.is_multiple_of(2)),
+        }
+    };
+    agree(POLICIES[usize::from(*first) % 4], rest.iter().map(op));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let push = (0..12usize, 1..3u32, 0..4usize);
+        let op = prop_oneof![
+            8 => push.prop_map(|(bytes, frames, extra)| Op::Push { bytes, frames, extra }),
+            1 => (1..12usize).prop_map(|bytes| Op::PushTaken { bytes }),
+            3 => (1..4usize).prop_map(Op::Take),
+            4 => (1..16usize).prop_map(Op::Write),
+            1 => any::<bool>().prop_map(Op::Close),
+            1 => Just(Op::Clear),
+        ];
+        prop::collection::vec(op, 1..60)
+    }
+
+    proptest! {
+        #[test]
+        fn the_queue_agrees_with_plain_lists(policy in 0..4usize, ops in ops()) {
+            agree(POLICIES[policy], ops);
+        }
     }
 }
