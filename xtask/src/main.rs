@@ -1,6 +1,8 @@
 //! House rules and long checks, run as `cargo xtask NAME`.
 
 #[cfg(target_os = "linux")]
+mod abuse;
+#[cfg(target_os = "linux")]
 mod bench;
 #[cfg(target_os = "linux")]
 mod process;
@@ -25,6 +27,14 @@ enum Command {
         /// The checkout to look at [default: this one]
         tree: Option<PathBuf>,
     },
+    #[cfg(target_os = "linux")]
+    Sim(abuse::SimArgs),
+    #[cfg(target_os = "linux")]
+    Fuzz(abuse::FuzzArgs),
+    #[cfg(target_os = "linux")]
+    Mutants(abuse::MutantsArgs),
+    #[cfg(target_os = "linux")]
+    Sanitize(abuse::SanitizeArgs),
     #[cfg(target_os = "linux")]
     BenchEcho(bench::EchoArgs),
     #[cfg(target_os = "linux")]
@@ -55,6 +65,14 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout();
     let done = match Command::parse() {
         Command::Tidy { tree } => tidy::run(&tree.unwrap_or_else(root), &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Sim(args) => abuse::sim(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Fuzz(args) => abuse::fuzz(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Mutants(args) => abuse::mutants(&root(), &args, &mut out),
+        #[cfg(target_os = "linux")]
+        Command::Sanitize(args) => abuse::sanitize(&root(), &args),
         #[cfg(target_os = "linux")]
         Command::BenchEcho(args) => bench::echo(&root(), &args, &mut out),
         #[cfg(target_os = "linux")]
