@@ -217,6 +217,16 @@ impl Prefix {
         })
     }
 
+    /// Its bytes on the wire.
+    fn bytes(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16Le | Self::U16Be => 2,
+            Self::U32Le | Self::U32Be => 4,
+            Self::U64Le | Self::U64Be => 8,
+        }
+    }
+
     /// The largest number it can carry.
     fn value_max(self) -> u64 {
         match self {
@@ -239,6 +249,22 @@ impl Prefix {
             Self::U64Le => u64::from_le_bytes(*bytes.first_chunk()?),
             Self::U64Be => u64::from_be_bytes(*bytes.first_chunk()?),
         })
+    }
+
+    /// Appends `value`, at most `value_max`, to `out`.
+    #[inline]
+    fn append(self, value: u64, out: &mut Vec<u8>) {
+        let le = value.to_le_bytes();
+        let be = value.to_be_bytes();
+        match self {
+            Self::U8 => out.extend_from_slice(&le[..1]),
+            Self::U16Le => out.extend_from_slice(&le[..2]),
+            Self::U16Be => out.extend_from_slice(&be[6..]),
+            Self::U32Le => out.extend_from_slice(&le[..4]),
+            Self::U32Be => out.extend_from_slice(&be[4..]),
+            Self::U64Le => out.extend_from_slice(&le),
+            Self::U64Be => out.extend_from_slice(&be),
+        }
     }
 
     /// Writes `value`, at most `value_max`, to the front of `bytes`, which are long enough.
@@ -264,6 +290,8 @@ pub(super) struct LengthCodec {
     prefix: Prefix,
     prefix_offset: usize,
     header_bytes: usize,
+    /// There is nothing but the prefix in the header.
+    is_bare: bool,
     /// Frame bytes that the length does not count: `wire_len = value + base`.
     base: u64,
     /// The length of an empty frame.
@@ -289,6 +317,7 @@ impl LengthCodec {
             prefix,
             prefix_offset,
             header_bytes,
+            is_bare: header_bytes == prefix.bytes(),
             base: base as u64,
             value_min: (header_bytes - base) as u64,
             value_span: 0,
@@ -373,12 +402,15 @@ impl LengthCodec {
         }
         let start = out.len();
         let wire_len = self.header_bytes + payload.len();
+        let value = wire_len as u64 - self.base;
         out.reserve(wire_len);
-        self.begin(out);
-        self.prefix.write(
-            wire_len as u64 - self.base,
-            &mut out[start + self.prefix_offset..],
-        );
+        if self.is_bare {
+            self.prefix.append(value, out);
+        } else {
+            self.begin(out);
+            self.prefix
+                .write(value, &mut out[start + self.prefix_offset..]);
+        }
         out.extend_from_slice(payload);
         Ok(())
     }

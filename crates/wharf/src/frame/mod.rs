@@ -220,6 +220,14 @@ impl Framing {
     /// stream can be trusted then.
     #[inline]
     pub fn decode(&self, bytes: &[u8], seen: usize) -> Result<Decoded, FrameError> {
+        if let Kind::Length(codec) = &self.kind {
+            return codec.decode(bytes);
+        }
+        self.decode_other(bytes, seen)
+    }
+
+    #[inline(never)]
+    fn decode_other(&self, bytes: &[u8], seen: usize) -> Result<Decoded, FrameError> {
         match &self.kind {
             Kind::Length(codec) => codec.decode(bytes),
             Kind::Varint(codec) => codec.decode(bytes),
@@ -237,6 +245,15 @@ impl Framing {
     /// delimiter. `out` is as before then. Raw bytes are no frames and never refused.
     #[inline]
     pub fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+        if let Kind::Length(codec) = &self.kind {
+            return codec.encode(payload, out);
+        }
+        self.encode_other(payload, out)
+    }
+
+    // Apart, so that the usual framing is small enough to be compiled into its callers.
+    #[inline(never)]
+    fn encode_other(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         match &self.kind {
             Kind::Length(codec) => codec.encode(payload, out),
             Kind::Varint(codec) => codec.encode(payload, out),
