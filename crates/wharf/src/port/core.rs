@@ -58,6 +58,9 @@ pub(crate) struct PortCore {
 pub(crate) struct WorkerSlot {
     /// Sessions that got frames during the running turn and are not flushed yet (R5).
     pub(crate) dirty: Mutex<Vec<Arc<dyn Served>>>,
+    /// Whether the worker has put anything there since it last took it. Its own: only the worker
+    /// puts, so that it need not lock to see that there is nothing.
+    pub(crate) gathered: AtomicBool,
     /// When the running turn began; 0 between turns.
     pub(crate) turn_since: AtomicU64,
     pub(crate) turn_session: AtomicU64,
@@ -76,6 +79,7 @@ impl WorkerSlot {
     fn new(networks: usize) -> Self {
         Self {
             dirty: Mutex::new(Vec::new()),
+            gathered: AtomicBool::new(false),
             turn_since: AtomicU64::new(0),
             turn_session: AtomicU64::new(0),
             turn_network: AtomicUsize::new(0),
@@ -245,16 +249,22 @@ impl PortCore {
         now: Time,
     ) {
         handed.clear();
-        let mut items = due.drain(..).peekable();
-        while let Some(first) = items.next() {
+        let mut items = due.drain(..);
+        let mut next = items.next();
+        while let Some(first) = next.take() {
             // Kept alive while its workers are told.
             let home = Arc::clone(&first);
-            let Some(core) = home.turns() else { continue };
+            let Some(core) = home.turns() else {
+                next = items.next();
+                continue;
+            };
             let mut queue = core.queue.lock();
             let mut wake = queue.push(first.lane(), first, now);
-            while let Some(item) =
-                items.next_if(|item| item.turns().is_some_and(|other| std::ptr::eq(core, other)))
-            {
+            for item in items.by_ref() {
+                if !item.turns().is_some_and(|other| std::ptr::eq(core, other)) {
+                    next = Some(item);
+                    break;
+                }
                 wake |= queue.push(item.lane(), item, now);
             }
             drop(queue);
@@ -333,11 +343,16 @@ impl PortCore {
         self.timers.lock().disarm(token);
     }
 
-    /// Acts on deadlines that have passed, a bounded number; true if there were any.
-    pub(crate) fn run_due(&self, now: Time) -> bool {
-        if now.as_nanos() < self.due.load(Ordering::Relaxed) {
-            return false;
+    /// Acts on deadlines that have passed, a bounded number.
+    #[inline]
+    pub(crate) fn run_due(&self, now: Time) {
+        if now.as_nanos() >= self.due.load(Ordering::Relaxed) {
+            self.run_passed(now);
         }
+    }
+
+    #[cold]
+    fn run_passed(&self, now: Time) {
         for _ in 0..TIMERS_PER_STEP {
             let due = {
                 let mut timers = self.timers.lock();
@@ -351,7 +366,6 @@ impl PortCore {
                 tenant.timer(now);
             }
         }
-        true
     }
 
     /// The backend's timer fired: sets it to what is next.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::core::PortCore;
 use super::served::Served;
@@ -10,8 +11,10 @@ use super::served::Served;
 /// The session whose turn runs on this thread, and what it has sent to itself.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
+    /// A turn runs: of a session, a strand or a job.
+    runs: bool,
     /// Id of the session in turn; 0 outside a turn.
-    pub(crate) session: u64,
+    session: u64,
     /// Replies to the session in turn, built here and written once (R9).
     pub(crate) out: Vec<u8>,
     /// Whole frames in `out`.
@@ -22,7 +25,6 @@ pub(crate) struct Turn {
 
 struct Current {
     worker: Option<(Arc<PortCore>, usize)>,
-    in_turn: bool,
     /// The nice value of the running turn, if it is not its port's.
     turn_nice: Option<i32>,
     /// Open `batch` calls of a thread that is no worker, and what they gathered.
@@ -35,14 +37,13 @@ thread_local! {
     static CURRENT: RefCell<Current> = const {
         RefCell::new(Current {
             worker: None,
-            in_turn: false,
             turn_nice: None,
             batches: 0,
             gathered: BTreeMap::new(),
         })
     };
     static TURN: RefCell<Turn> = const {
-        RefCell::new(Turn { session: 0, out: Vec::new(), frames: 0, scratch: Vec::new() })
+        RefCell::new(Turn { runs: false, session: 0, out: Vec::new(), frames: 0, scratch: Vec::new() })
     };
 }
 
@@ -95,14 +96,16 @@ pub(crate) fn set_turn_nice(nice: Option<i32>) {
 
 /// The turn of `session` begins or (with 0) ends on this thread.
 pub(crate) fn set_turn(session: u64) {
-    CURRENT.with_borrow_mut(|current| current.in_turn = session != 0);
-    TURN.with_borrow_mut(|turn| turn.session = session);
+    TURN.with_borrow_mut(|turn| {
+        turn.runs = session != 0;
+        turn.session = session;
+    });
 }
 
 /// The turn of a strand or a job begins or ends on this thread: what it sends gathers as in any
 /// turn, and no session is its own.
 pub(crate) fn set_job_turn(runs: bool) {
-    CURRENT.with_borrow_mut(|current| current.in_turn = runs);
+    TURN.with_borrow_mut(|turn| turn.runs = runs);
 }
 
 /// What the turn on this thread has built, if it is a turn of `session`.
@@ -134,8 +137,9 @@ pub(crate) enum Gathering {
 
 /// Where the sends of this thread gather now.
 pub(crate) fn gathering() -> Gathering {
+    let in_turn = TURN.with_borrow(|turn| turn.runs);
     CURRENT.with_borrow(|current| match &current.worker {
-        Some((port, index)) if current.in_turn => {
+        Some((port, index)) if in_turn => {
             let slot: *const _ = &raw const port.slots()[*index];
             Gathering::Turn(slot.addr())
         }
@@ -148,7 +152,9 @@ pub(crate) fn gathering() -> Gathering {
 pub(crate) fn gather_in_turn(item: Arc<dyn Served>) {
     CURRENT.with_borrow(|current| {
         if let Some((port, index)) = &current.worker {
-            let mut dirty = port.slots()[*index].dirty.lock();
+            let slot = &port.slots()[*index];
+            slot.gathered.store(true, Ordering::Relaxed);
+            let mut dirty = slot.dirty.lock();
             dirty.push(item);
             if dirty.len() == 1 {
                 drop(dirty);

@@ -150,14 +150,18 @@ impl Kernel for Epoll {
     }
 }
 
+/// Written out, because it runs for each report.
 fn bits_of(flags: epoll::EventFlags) -> Bits {
-    let pairs = [
-        (epoll::EventFlags::IN, Bits::READ),
-        (epoll::EventFlags::OUT, Bits::WRITE),
-        (epoll::EventFlags::RDHUP, Bits::READ_HANGUP),
-        (epoll::EventFlags::HUP, Bits::HANGUP),
-        (epoll::EventFlags::ERR, Bits::ERROR),
-    ];
-    let set = pairs.into_iter().filter(|(flag, _)| flags.contains(*flag));
-    set.fold(Bits::default(), |bits, (_, bit)| bits.with(bit))
+    let bit = |flag, bit: Bits| {
+        if flags.contains(flag) {
+            bit
+        } else {
+            Bits::default()
+        }
+    };
+    bit(epoll::EventFlags::IN, Bits::READ)
+        .with(bit(epoll::EventFlags::OUT, Bits::WRITE))
+        .with(bit(epoll::EventFlags::RDHUP, Bits::READ_HANGUP))
+        .with(bit(epoll::EventFlags::HUP, Bits::HANGUP))
+        .with(bit(epoll::EventFlags::ERR, Bits::ERROR))
 }

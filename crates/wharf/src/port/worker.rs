@@ -51,8 +51,10 @@ pub(crate) struct TurnCx<'a> {
 impl TurnCx<'_> {
     /// Flushes the sessions that this turn sent to so far.
     pub(crate) fn flush_others(&self, now: Time) {
-        let _back = self.aside.map(Stepping::back);
-        flush_dirty(self.port, self.slot, now);
+        if self.slot.gathered.load(Ordering::Relaxed) {
+            let _back = self.aside.map(Stepping::back);
+            flush_dirty(self.port, self.slot, now);
+        }
     }
 }
 
@@ -162,15 +164,16 @@ impl Worker {
         item.turn(&mut cx);
         drop(aside);
         self.again = cx.again;
-        flush_dirty(&self.port, slot, began);
+        if slot.gathered.load(Ordering::Relaxed) {
+            flush_dirty(&self.port, slot, began);
+        }
         self.now = self.port.now();
         slot.turn_since.store(0, Ordering::Release);
-        let took = self.now.since(began);
+        let took = self.now.nanos_since(began);
         slot.turns.add_own(1);
-        slot.busy_nanos.add_own(crate::time::nanos(took));
-        slot.turn_time.record_own(crate::time::nanos(took));
-        slot.turn_wait
-            .record_own(crate::time::nanos(began.since(queued_at)));
+        slot.busy_nanos.add_own(took);
+        slot.turn_time.record_own(took);
+        slot.turn_wait.record_own(began.nanos_since(queued_at));
         self.ended = Some(lane);
     }
 
@@ -209,6 +212,7 @@ impl Worker {
 /// Flushes the worker's dirty list: a short one here; a long one, or one whose sessions' port has
 /// threads that the system prefers to this one, as work of that port (R9).
 fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
+    slot.gathered.store(false, Ordering::Relaxed);
     let mut dirty = slot.dirty.lock();
     if dirty.is_empty() {
         return;
