@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::error::{CloseReason, SendError};
+use crate::frame::FrameError;
 use crate::handler::Handler;
 use crate::network::FlushMode;
 use crate::port::current::{self, Gathering};
@@ -18,6 +19,26 @@ use crate::session::word;
 const OUT_BYTES_MAX: usize = 64 * 1024;
 /// The room that the buffer for one frame keeps.
 const SCRATCH_KEPT: usize = 64 * 1024;
+
+/// What the out buffer of a turn holds.
+struct Built {
+    bytes: usize,
+    frames: usize,
+    /// Bytes of the last frame.
+    last: usize,
+}
+
+impl Built {
+    /// A frame of so many bytes has joined.
+    fn one_more(turn: &mut current::Turn, last: usize) -> Self {
+        turn.frames += 1;
+        Self {
+            bytes: turn.out.len(),
+            frames: turn.frames,
+            last,
+        }
+    }
+}
 
 impl<H: Handler> SessionCore<H> {
     /// Sends one frame with this payload.
@@ -41,11 +62,11 @@ impl<H: Handler> SessionCore<H> {
         // No user code runs in here, so the frame is built in its place.
         let encoded = current::with_turn_of(self.id.get(), |turn| {
             let start = turn.out.len();
-            let encoded = framing.encode(payload, &mut turn.out);
-            encoded.map(|()| turn.out.len() - start)
+            framing.encode(payload, &mut turn.out)?;
+            Ok::<_, FrameError>(Built::one_more(turn, turn.out.len() - start))
         });
         match encoded {
-            Some(Ok(len)) => self.accept_own(len),
+            Some(Ok(built)) => self.accept_own(built),
             Some(Err(_)) => Err(SendError::Framing),
             None => {
                 let mut wire = Vec::new();
@@ -78,38 +99,33 @@ impl<H: Handler> SessionCore<H> {
         };
         wire.clear();
         let encoded = encode(&mut wire);
-        let len = wire.len();
-        current::with_turn_of(self.id.get(), |turn| {
-            if encoded.is_ok() {
+        let built = current::with_turn_of(self.id.get(), |turn| {
+            let built = encoded.map(|()| {
                 turn.out.extend_from_slice(&wire);
-            }
+                Built::one_more(turn, wire.len())
+            });
             if wire.capacity() <= SCRATCH_KEPT {
                 turn.scratch = wire;
             }
+            built
         });
-        encoded?;
-        Ok(self.accept_own(len)?)
+        // It is still the turn that gave the buffer.
+        built.map_or(Err(SendError::Closed.into()), |built| Ok(self.accept_own(built?)?))
     }
 
-    /// The frame of `len` bytes at the end of the out buffer is accepted, or taken off again.
-    fn accept_own(self: &Arc<Self>, len: usize) -> Result<(), SendError> {
+    /// The last frame in the out buffer is accepted, or taken off again.
+    fn accept_own(self: &Arc<Self>, built: Built) -> Result<(), SendError> {
         let limits = &self.net.options.send_queue;
-        let count = |turn: &mut current::Turn| {
-            turn.frames += 1;
-            (turn.out.len(), turn.frames)
-        };
-        let (own_bytes, own_frames) =
-            current::with_turn_of(self.id.get(), count).unwrap_or_default();
         let (bytes, frames) = self.queued();
-        if own_bytes + bytes <= limits.bytes_max.min(OUT_BYTES_MAX)
-            && own_frames + frames <= limits.frames_max
+        if built.bytes + bytes <= limits.bytes_max.min(OUT_BYTES_MAX)
+            && built.frames + frames <= limits.frames_max
         {
             return Ok(());
         }
         // Take the last frame off, write what was there before, and let the queue judge it.
         let last = current::with_turn_of(self.id.get(), |turn| {
             turn.frames -= 1;
-            turn.out.split_off(turn.out.len() - len)
+            turn.out.split_off(turn.out.len() - built.last)
         });
         self.flush_turn(self.net.port.now());
         let last = Bytes::from(last.unwrap_or_default());
@@ -129,9 +145,12 @@ impl<H: Handler> SessionCore<H> {
         if self.holds() {
             return self.hold(Wire::Shared(wire));
         }
-        let joined = current::with_turn_of(self.id.get(), |turn| turn.out.extend_from_slice(&wire));
-        if joined.is_some() {
-            return self.accept_own(wire.len());
+        let built = current::with_turn_of(self.id.get(), |turn| {
+            turn.out.extend_from_slice(&wire);
+            Built::one_more(turn, wire.len())
+        });
+        if let Some(built) = built {
+            return self.accept_own(built);
         }
         self.queue(Entry {
             bytes: wire.into(),
