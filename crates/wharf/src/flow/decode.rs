@@ -30,6 +30,9 @@ pub(super) struct Budget {
     decoded: usize,
     until: Time,
     long_from: Time,
+    /// With so much waiting for the peer, a turn flushes on its way.
+    bytes_high: usize,
+    frames_high: usize,
 }
 
 impl Budget {
@@ -86,6 +89,8 @@ impl<H: Handler> SessionCore<H> {
             decoded: 0,
             until: now + options.turn_time_max.min(time),
             long_from: now + LONG_TURN,
+            bytes_high: options.send_queue.high_water(),
+            frames_high: options.send_queue.frames_high(),
         }
     }
 
@@ -169,6 +174,11 @@ impl<H: Handler> SessionCore<H> {
                     frames += 1;
                     budget.take();
                     self.handle(session, turn, frame);
+                    if used == bytes.len() && !self.word.has(word::SHUT) {
+                        // The turn ends, which flushes, or looks before it reads on. Only
+                        // `on_close` may follow at once.
+                        break Outcome::AllDecoded;
+                    }
                     if self.must_stop(cx, budget) {
                         if used < bytes.len() {
                             self.word.mark(word::REMAINDER);
@@ -207,8 +217,8 @@ impl<H: Handler> SessionCore<H> {
         let own = current::with_turn_of(self.id.get(), |turn| (turn.out.len(), turn.frames));
         let (own_bytes, own_frames) = own.unwrap_or_default();
         let (bytes, frames) = self.queued();
-        let limits = &self.net.options.send_queue;
-        if limits.is_high(own_bytes + bytes, own_frames + frames) || now >= budget.long_from {
+        let high = own_bytes + bytes >= budget.bytes_high || own_frames + frames >= budget.frames_high;
+        if high || now >= budget.long_from {
             self.flush_turn(now);
             cx.flush_others(now);
         }

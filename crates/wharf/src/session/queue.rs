@@ -76,7 +76,8 @@ impl SendQueueLimits {
         bytes <= self.low_water() && frames <= (self.frames_max / 4).min(self.frames_high() - 1)
     }
 
-    fn frames_high(&self) -> usize {
+    /// The same for frames.
+    pub(crate) fn frames_high(&self) -> usize {
         (self.frames_max / 2).max(1)
     }
 }
