@@ -217,7 +217,8 @@ impl<H: Handler> SessionCore<H> {
         let own = current::with_turn_of(self.id.get(), |turn| (turn.out.len(), turn.frames));
         let (own_bytes, own_frames) = own.unwrap_or_default();
         let (bytes, frames) = self.queued();
-        let high = own_bytes + bytes >= budget.bytes_high || own_frames + frames >= budget.frames_high;
+        let high =
+            own_bytes + bytes >= budget.bytes_high || own_frames + frames >= budget.frames_high;
         if high || now >= budget.long_from {
             self.flush_turn(now);
             cx.flush_others(now);

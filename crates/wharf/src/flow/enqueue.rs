@@ -110,7 +110,9 @@ impl<H: Handler> SessionCore<H> {
             built
         });
         // It is still the turn that gave the buffer.
-        built.map_or(Err(SendError::Closed.into()), |built| Ok(self.accept_own(built?)?))
+        built.map_or(Err(SendError::Closed.into()), |built| {
+            Ok(self.accept_own(built?)?)
+        })
     }
 
     /// The last frame in the out buffer is accepted, or taken off again.

@@ -75,7 +75,7 @@ impl<H: Handler> SessionCore<H> {
                 // Mostly a short read: the clock is not even asked.
                 return;
             }
-            if budget.spent(self.after_callback(cx, &budget)) {
+            if budget.spent(self.after_callback(cx, budget)) {
                 return;
             }
         }
