@@ -254,7 +254,7 @@ fn a_signal_during_a_drain_that_ends_does_no_harm() {
         peer.write_all(&framed(b"flood")).unwrap();
     }
     let counts = peers.map(|mut peer| {
-        std::thread::spawn(move || {
+        let reads = move || {
             let mut got = Vec::new();
             loop {
                 match peer.read(&mut [0; 10_000]) {
@@ -266,7 +266,9 @@ fn a_signal_during_a_drain_that_ends_does_no_harm() {
                     Err(error) => panic!("{error}"),
                 }
             }
-        })
+        };
+        let reader = std::thread::Builder::new().name("reader".into());
+        reader.spawn(reads).unwrap()
     });
     server.signal("-INT");
     server.signal("-TERM");
