@@ -25,7 +25,12 @@ impl<H: Handler> NetworkCore<H> {
         addr: SocketAddr,
         now: Time,
     ) -> io::Result<Arc<SessionCore<H>>> {
-        if self.is_stopping() || !self.take_place() {
+        if !self.take_place() {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        // After the place is taken, as in `admit`: a stop that saw none taken must be seen here.
+        if self.is_stopping() {
+            self.give_place();
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let socket = match self.sockets.connect(addr, &self.options.socket) {

@@ -156,6 +156,8 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
 
     fn stop(&self, abort: bool) {
         self.stopping.store(true, Ordering::Release);
+        // Before places are counted: who has taken one and saw no stop is counted.
+        std::sync::atomic::fence(Ordering::SeqCst);
         for tenant in self.port.table.tenants() {
             if tenant.network() == Some(self.index) {
                 tenant.shutdown(abort);

@@ -118,6 +118,8 @@ impl<H: Handler> NetworkCore<H> {
         if !fits {
             self.give_place();
         }
+        // Before the look whether there is a stop: see `Declared::stop` (model `shutdown`).
+        std::sync::atomic::fence(Ordering::SeqCst);
         fits
     }
 
