@@ -72,7 +72,7 @@ fn plain(bytes: &[u8]) -> Result<Proxy, ProxyError> {
         if family / 16 > 3 || family % 16 > 2 {
             return Err(ProxyError::Family(family));
         }
-        if family % 16 > 0 {
+        if !family.is_multiple_of(16) {
             sizes = [(0, 0), (12, 4), (36, 16), (216, 0)][usize::from(family / 16)];
         }
     }
