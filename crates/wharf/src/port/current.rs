@@ -43,7 +43,13 @@ thread_local! {
         })
     };
     static TURN: RefCell<Turn> = const {
-        RefCell::new(Turn { runs: false, session: 0, out: Vec::new(), frames: 0, scratch: Vec::new() })
+        RefCell::new(Turn {
+            runs: false,
+            session: 0,
+            out: Vec::new(),
+            frames: 0,
+            scratch: Vec::new(),
+        })
     };
 }
 
