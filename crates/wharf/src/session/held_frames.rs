@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::piece::Wire;
 use super::queue::{CloseHow, Entry, SendQueue, SendQueueLimits, WhenFull};
+use super::queue_lists::POLICIES;
 use crate::error::{CloseReason, SendError};
 
 #[derive(Clone, Debug)]
@@ -127,13 +128,6 @@ fn agree(when_full: WhenFull, ops: impl IntoIterator<Item = Op>) {
         assert_eq!(queue.is_empty(), plain.released == 0);
     }
 }
-
-const POLICIES: [WhenFull; 4] = [
-    WhenFull::Close,
-    WhenFull::Error,
-    WhenFull::DropNew,
-    WhenFull::DropOld,
-];
 
 /// Reads the policy and operations from bytes, for the fuzzer; as many as there are.
 pub(crate) fn agrees_on(bytes: &[u8]) {

@@ -170,7 +170,8 @@ fn agree(when_full: WhenFull, ops: impl IntoIterator<Item = Op>) {
     }
 }
 
-const POLICIES: [WhenFull; 4] = [
+/// All policies.
+pub(super) const POLICIES: [WhenFull; 4] = [
     WhenFull::Close,
     WhenFull::Error,
     WhenFull::DropNew,
