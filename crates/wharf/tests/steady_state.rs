@@ -85,6 +85,23 @@ fn an_echo_allocates_nothing() {
     host.stop().unwrap();
 }
 
+/// Nor does the supervisor, which looks at all workers ten times a second.
+#[test]
+fn an_idle_host_allocates_nothing() {
+    let _alone = ALONE.lock();
+    let mut host = Host::new();
+    let server = host.server("echo", Echo).workers(2);
+    let _echo = server.listen("127.0.0.1:0").unwrap();
+    host.start().unwrap();
+    // Its first looks find names and lists to set up.
+    std::thread::sleep(Duration::from_millis(300));
+    let region = Region::new(ALLOCATOR);
+    std::thread::sleep(Duration::from_millis(600));
+    let change = region.change();
+    assert_eq!(change.allocations + change.reallocations, 0, "{change:?}");
+    host.stop().unwrap();
+}
+
 /// What waits for a tick is copied into few buffers, which the tick writes and frees.
 #[test]
 fn a_tick_allocates_by_session_and_not_by_frame() {

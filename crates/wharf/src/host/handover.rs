@@ -171,7 +171,7 @@ impl Shared {
             let inner = self.inner.lock();
             let servers = inner.networks.iter().filter(|network| network.is_server());
             let servers: Vec<Arc<dyn Declared>> = servers.cloned().collect();
-            (servers, inner.crews().into_iter().next())
+            (servers, inner.each_crew().next().cloned())
         };
         servers.iter().for_each(|server| server.stop_accepting());
         if let Some(clock) = clock {

@@ -122,10 +122,14 @@ struct Inner {
 
 impl Inner {
     /// The workers of all ports, then of all pools.
-    fn crews(&self) -> Vec<Arc<Crew>> {
+    fn each_crew(&self) -> impl Iterator<Item = &Arc<Crew>> {
         let ports = self.ports.iter().map(|port| &port.shared);
-        let pools = self.pools.iter().map(|pool| &pool.shared);
-        ports.chain(pools).cloned().collect()
+        ports.chain(self.pools.iter().map(|pool| &pool.shared))
+    }
+
+    /// The same, for when the lock is let go.
+    fn crews(&self) -> Vec<Arc<Crew>> {
+        self.each_crew().cloned().collect()
     }
 }
 

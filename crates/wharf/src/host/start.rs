@@ -70,7 +70,7 @@ fn begin(shared: &Shared) -> Result<(Vec<Arc<Crew>>, Networks)> {
             ));
         }
     }
-    if inner.networks.is_empty() && inner.crews().is_empty() {
+    if inner.networks.is_empty() && inner.each_crew().next().is_none() {
         let message = "the host has no network: declare one with .server(..) or .client(..), or a \
                        port or pool if it only runs strands and jobs";
         return Err(Error::new(ErrorKind::Config, message));

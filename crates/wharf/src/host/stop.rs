@@ -146,11 +146,10 @@ impl Shared {
             .iter()
             .all(|n| n.events().live.load(Ordering::Acquire) == 0);
         let ended = inner
-            .crews()
-            .iter()
+            .each_crew()
             .all(|crew| crew.core.alive.load(Ordering::Acquire) == 0);
         // What `on_close` has posted to strands, and their jobs, come to their end too.
-        let idle = empty && inner.crews().iter().all(|crew| crew.core.is_idle());
+        let idle = empty && inner.each_crew().all(|crew| crew.core.is_idle());
         let drain = inner.drain_deadline;
         let Stage::Stopping(stopping) = &mut inner.stage else {
             return Time::NEVER;
@@ -165,8 +164,8 @@ impl Shared {
         match stopping.step {
             Step::Drain if empty && stopping.told => {
                 if !idle && !late && !stopping.hurry {
-                    let crews = inner.crews();
-                    crews.iter().for_each(|crew| crew.core.jobs.end_posts());
+                    let crews = inner.each_crew();
+                    crews.for_each(|crew| crew.core.jobs.end_posts());
                     return now + LOOK;
                 }
                 stopping.next(Step::Quit);
@@ -262,8 +261,7 @@ impl Shared {
 
     pub(super) fn stuck_turns(&self, limit: Duration) -> Vec<StuckTurn> {
         let inner = self.inner.lock();
-        let crews = inner.crews();
-        let each = crews.iter();
+        let each = inner.each_crew();
         each.flat_map(|crew| super::watch::stuck_on(&crew.core, &inner.networks, limit))
             .collect()
     }

@@ -138,8 +138,8 @@ impl Supervisor {
                 for hired in std::mem::take(&mut inner.hired) {
                     hired.start(&mut inner);
                 }
-                let crews = inner.crews();
-                crews.first().map_or(Time::ZERO, |crew| crew.core.now())
+                let first = inner.each_crew().next();
+                first.map_or(Time::ZERO, |crew| crew.core.now())
             };
             let next = self.look(now);
             let mut inner = self.shared.inner.lock();
