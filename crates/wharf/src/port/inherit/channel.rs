@@ -219,7 +219,7 @@ fn listener(stream: &UnixStream) -> io::Result<TcpListener> {
     let passed: OwnedFd = passed.ok_or_else(|| wrong("a listener is missing"))?;
     fcntl_setfd(&passed, FdFlags::CLOEXEC)?;
     let socket = socket2::Socket::from(passed);
-    if socket.local_addr()?.as_socket().is_none() || !socket.is_listener()? {
+    if !super::listens(&socket)? {
         return Err(wrong("what it passed is no listening TCP socket"));
     }
     Ok(socket.into())

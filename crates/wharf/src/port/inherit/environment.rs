@@ -43,8 +43,7 @@ pub(crate) fn from_environment(name: &str) -> io::Result<TcpListener> {
     // It is told if the number is no open descriptor after all.
     fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     let socket = socket2::Socket::from(socket);
-    let is_tcp = socket.local_addr()?.as_socket().is_some() && socket.is_listener()?;
-    if !is_tcp {
+    if !super::listens(&socket)? {
         let why = format!("\"{name}\" was passed to this process, and is no listening TCP socket");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
