@@ -129,10 +129,11 @@ pub(crate) fn target_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-/// Builds this tree's release program for this machine.
+/// Builds this tree's release program for this machine, and selects it as `cargo run` does: by its
+/// package, its dependencies would have other features and be built again.
 pub(crate) fn build_wharf(root: &Path) -> Result<PathBuf, String> {
     let target = target_folder(root);
-    build(root, &target, &["--package", "wharf-cli"])?;
+    build(root, &target, &["--bin", "wharf"])?;
     Ok(target.join("release/wharf"))
 }
 
