@@ -30,9 +30,7 @@ pub(crate) fn run(root: &Path, out: &mut dyn Write) -> Result<(), String> {
     let mut report = Report::new("targets", out);
     let prepared = report.part("prepare", || {
         packages::install(packages::COMPILER)?;
-        TARGETS
-            .iter()
-            .try_for_each(|triple| toolchain::sysroot(&home, triple, Use::Check))?;
+        sysroots(&home)?;
         Ok(format!(
             "std of {} targets, in {}",
             TARGETS.len(),
@@ -45,6 +43,21 @@ pub(crate) fn run(root: &Path, out: &mut dyn Write) -> Result<(), String> {
         })?;
     }
     report.close()
+}
+
+/// Std of all targets, at once: each is a chain of crates that leaves the other cores idle.
+fn sysroots(home: &Home) -> Result<(), String> {
+    std::thread::scope(|scope| {
+        let builds = TARGETS.map(|triple| {
+            std::thread::Builder::new()
+                .name(format!("std for {triple}"))
+                .spawn_scoped(scope, || toolchain::sysroot(home, triple, Use::Check))
+        });
+        builds.into_iter().try_for_each(|build| {
+            let build = build.map_err(|e| format!("no thread: {e}"))?;
+            build.join().map_err(|_| "a build panicked".to_owned())?
+        })
+    })
 }
 
 /// clippy checks what `cargo check` does, and has warnings as errors without building std again.
