@@ -191,95 +191,86 @@ impl LengthFraming {
     }
 }
 
-/// Width and byte order in one tag, so that reading is one jump.
+/// A length on the wire. Read and appended as 8 bytes at once, of which it keeps its own: without a
+/// branch for its width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Prefix {
-    U8,
-    U16Le,
-    U16Be,
-    U32Le,
-    U32Be,
-    U64Le,
-    U64Be,
+struct Prefix {
+    order: ByteOrder,
+    bytes: u8,
+    /// The bits of the 8 bytes that are not its own.
+    others: u8,
 }
 
 impl Prefix {
     fn new(bytes: usize, order: ByteOrder) -> Option<Self> {
-        Some(match (bytes, order) {
-            (1, _) => Self::U8,
-            (2, ByteOrder::Little) => Self::U16Le,
-            (2, ByteOrder::Big) => Self::U16Be,
-            (4, ByteOrder::Little) => Self::U32Le,
-            (4, ByteOrder::Big) => Self::U32Be,
-            (8, ByteOrder::Little) => Self::U64Le,
-            (8, ByteOrder::Big) => Self::U64Be,
+        let (bytes, others) = match bytes {
+            1 => (1, 56),
+            2 => (2, 48),
+            4 => (4, 32),
+            8 => (8, 0),
             _ => return None,
+        };
+        Some(Self {
+            order,
+            bytes,
+            others,
         })
-    }
-
-    /// Its bytes on the wire.
-    fn bytes(self) -> usize {
-        match self {
-            Self::U8 => 1,
-            Self::U16Le | Self::U16Be => 2,
-            Self::U32Le | Self::U32Be => 4,
-            Self::U64Le | Self::U64Be => 8,
-        }
     }
 
     /// The largest number it can carry.
     fn value_max(self) -> u64 {
-        match self {
-            Self::U8 => u64::from(u8::MAX),
-            Self::U16Le | Self::U16Be => u64::from(u16::MAX),
-            Self::U32Le | Self::U32Be => u64::from(u32::MAX),
-            Self::U64Le | Self::U64Be => u64::MAX,
-        }
+        u64::MAX >> self.others
     }
 
     /// The number at the front of `bytes`; `None` if they do not hold all of it.
     #[inline]
     fn read(self, bytes: &[u8]) -> Option<u64> {
-        Some(match self {
-            Self::U8 => u64::from(*bytes.first()?),
-            Self::U16Le => u64::from(u16::from_le_bytes(*bytes.first_chunk()?)),
-            Self::U16Be => u64::from(u16::from_be_bytes(*bytes.first_chunk()?)),
-            Self::U32Le => u64::from(u32::from_le_bytes(*bytes.first_chunk()?)),
-            Self::U32Be => u64::from(u32::from_be_bytes(*bytes.first_chunk()?)),
-            Self::U64Le => u64::from_le_bytes(*bytes.first_chunk()?),
-            Self::U64Be => u64::from_be_bytes(*bytes.first_chunk()?),
+        let Some(eight) = bytes.first_chunk() else {
+            return self.read_last(bytes);
+        };
+        Some(match self.order {
+            ByteOrder::Little => u64::from_le_bytes(*eight) << self.others >> self.others,
+            ByteOrder::Big => u64::from_be_bytes(*eight) >> self.others,
         })
+    }
+
+    /// The same where fewer than 8 bytes are left.
+    #[inline(never)]
+    fn read_last(self, bytes: &[u8]) -> Option<u64> {
+        let digit = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        let own = bytes.get(..usize::from(self.bytes))?;
+        Some(match self.order {
+            ByteOrder::Little => own.iter().rev().fold(0, digit),
+            ByteOrder::Big => own.iter().fold(0, digit),
+        })
+    }
+
+    /// `value`, at most `value_max`, in the first bytes of 8.
+    #[inline]
+    fn eight(self, value: u64) -> [u8; 8] {
+        match self.order {
+            ByteOrder::Little => value.to_le_bytes(),
+            ByteOrder::Big => (value << self.others).to_be_bytes(),
+        }
     }
 
     /// Appends `value`, at most `value_max`, to `out`.
     #[inline]
     fn append(self, value: u64, out: &mut Vec<u8>) {
-        let le = value.to_le_bytes();
-        let be = value.to_be_bytes();
-        match self {
-            Self::U8 => out.extend_from_slice(&le[..1]),
-            Self::U16Le => out.extend_from_slice(&le[..2]),
-            Self::U16Be => out.extend_from_slice(&be[6..]),
-            Self::U32Le => out.extend_from_slice(&le[..4]),
-            Self::U32Be => out.extend_from_slice(&be[4..]),
-            Self::U64Le => out.extend_from_slice(&le),
-            Self::U64Be => out.extend_from_slice(&be),
-        }
+        let end = out.len() + usize::from(self.bytes);
+        out.extend_from_slice(&self.eight(value));
+        out.truncate(end);
     }
 
     /// Writes `value`, at most `value_max`, to the front of `bytes`, which are long enough.
     #[inline]
     fn write(self, value: u64, bytes: &mut [u8]) {
-        let le = value.to_le_bytes();
-        let be = value.to_be_bytes();
-        match self {
-            Self::U8 => bytes[..1].copy_from_slice(&le[..1]),
-            Self::U16Le => bytes[..2].copy_from_slice(&le[..2]),
-            Self::U16Be => bytes[..2].copy_from_slice(&be[6..]),
-            Self::U32Le => bytes[..4].copy_from_slice(&le[..4]),
-            Self::U32Be => bytes[..4].copy_from_slice(&be[4..]),
-            Self::U64Le => bytes[..8].copy_from_slice(&le),
-            Self::U64Be => bytes[..8].copy_from_slice(&be),
+        let eight = self.eight(value);
+        match self.bytes {
+            1 => bytes[..1].copy_from_slice(&eight[..1]),
+            2 => bytes[..2].copy_from_slice(&eight[..2]),
+            4 => bytes[..4].copy_from_slice(&eight[..4]),
+            _ => bytes[..8].copy_from_slice(&eight),
         }
     }
 }
@@ -304,10 +295,15 @@ pub(super) struct LengthCodec {
 impl LengthCodec {
     /// `u16` little-endian that counts itself, 16 KiB: see [`Framing::default`].
     pub(super) fn usual() -> Self {
+        let prefix = Prefix {
+            order: ByteOrder::Little,
+            bytes: 2,
+            others: 48,
+        };
         Self {
             frame_bytes_max: super::FRAME_BYTES_MAX_USUAL,
             value_span: super::FRAME_BYTES_MAX_USUAL as u64 - 2,
-            ..Self::new(Prefix::U16Le, 0, 2, 0)
+            ..Self::new(prefix, 0, 2, 0)
         }
     }
 
@@ -317,7 +313,7 @@ impl LengthCodec {
             prefix,
             prefix_offset,
             header_bytes,
-            is_bare: header_bytes == prefix.bytes(),
+            is_bare: header_bytes == usize::from(prefix.bytes),
             base: base as u64,
             value_min: (header_bytes - base) as u64,
             value_span: 0,
@@ -400,19 +396,26 @@ impl LengthCodec {
         if payload.len() > self.frame_bytes_max - self.header_bytes {
             return Err(self.too_long(payload.len()));
         }
-        let start = out.len();
         let wire_len = self.header_bytes + payload.len();
+        // With room for what the prefix writes and takes back.
+        out.reserve(wire_len + 8);
         let value = wire_len as u64 - self.base;
-        out.reserve(wire_len);
         if self.is_bare {
             self.prefix.append(value, out);
         } else {
-            self.begin(out);
-            self.prefix
-                .write(value, &mut out[start + self.prefix_offset..]);
+            self.append_header(value, out);
         }
         out.extend_from_slice(payload);
         Ok(())
+    }
+
+    // Apart, so that a bare prefix is small enough to be compiled into its callers.
+    #[inline(never)]
+    fn append_header(&self, value: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.begin(out);
+        self.prefix
+            .write(value, &mut out[start + self.prefix_offset..]);
     }
 
     #[inline]
