@@ -14,6 +14,8 @@ use crate::pause::pause;
 /// The handler of all three services.
 struct Serve {
     service: Service,
+    /// Whether there is anything of the two below.
+    takes_time: bool,
     compute: Duration,
     sleep: Duration,
 }
@@ -32,14 +34,8 @@ impl Handler for Serve {
     }
 
     fn on_frame(&self, s: &Session<Self>, _: &mut (), frame: Frame<'_>) -> wharf::Result<()> {
-        if self.compute > Duration::ZERO {
-            let until = Instant::now() + self.compute;
-            while Instant::now() < until {
-                std::hint::spin_loop();
-            }
-        }
-        if self.sleep > Duration::ZERO && frame.wire().len() < SLOW_BELOW {
-            pause(self.sleep);
+        if self.takes_time {
+            self.take_time(frame.wire().len());
         }
         match self.service {
             Service::Echo => s.send(frame.payload())?,
@@ -50,6 +46,18 @@ impl Handler for Serve {
             Service::Sink => {}
         }
         Ok(())
+    }
+}
+
+impl Serve {
+    fn take_time(&self, wire_len: usize) {
+        let until = Instant::now() + self.compute;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        if self.sleep > Duration::ZERO && wire_len < SLOW_BELOW {
+            pause(self.sleep);
+        }
     }
 }
 
@@ -93,6 +101,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 fn handler(args: &ServeArgs) -> Serve {
     Serve {
         service: args.service,
+        takes_time: args.handler_us + args.sleep_us > 0,
         compute: Duration::from_micros(args.handler_us),
         sleep: Duration::from_micros(args.sleep_us),
     }

@@ -30,7 +30,7 @@ impl<H: Handler> SessionCore<H> {
         for job in self.take_jobs() {
             self.run_job(session, turn, job);
         }
-        self.flush_turn(now);
+        self.flush_turn(None, now);
         // No tick is waited for: nothing more can come.
         self.flush_held(now);
         let (how, reason) = self

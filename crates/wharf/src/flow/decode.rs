@@ -10,16 +10,20 @@ use crate::error::CloseReason;
 use crate::frame::{Decoded, Frame};
 use crate::handler::Handler;
 use crate::limits::input::Allowance;
-use crate::port::{TurnCx, current};
+use crate::port::TurnCx;
 use crate::sched::Lane;
 use crate::session::Session;
-use crate::session::core::{SessionCore, add};
+use crate::session::core::{SessionCore, TurnState, add};
 use crate::session::queue::CloseHow;
 use crate::session::word;
 use crate::time::Time;
 
 /// From here on, what a turn has sent leaves at the next callback boundary, not at its end (R5).
 const LONG_TURN: Duration = Duration::from_micros(200);
+/// Callbacks are timed one by one, unless so many of them are far shorter than a long turn; then
+/// so many at once.
+const UNTIMED_MAX: u8 = 4;
+const SHORT_CALLBACK: Duration = LONG_TURN.checked_div(8).expect("not by zero");
 
 /// What a turn may still spend.
 #[derive(Debug)]
@@ -28,11 +32,9 @@ pub(super) struct Budget {
     /// Bytes of frames, and how many of them are spent. The frame that exceeds them is handled.
     bytes: usize,
     decoded: usize,
-    until: Time,
-    long_from: Time,
-    /// With so much waiting for the peer, a turn flushes on its way.
-    bytes_high: usize,
-    frames_high: usize,
+    began: Time,
+    time_max: Duration,
+    looks: Looks,
 }
 
 impl Budget {
@@ -62,10 +64,57 @@ impl Budget {
         self.decoded >= self.bytes
     }
 
-    /// Whether the turn goes to the back of its lane now.
-    pub(super) fn spent(&self, now: Time) -> bool {
-        self.frames == 0 || now >= self.until
+    /// Whether the turn goes to the back of its lane at this moment, if there was a look at the
+    /// clock.
+    pub(super) fn spent(&self, now: Option<Time>) -> bool {
+        self.frames == 0 || now.is_some_and(|now| now >= self.began + self.time_max)
     }
+}
+
+/// When a turn looks at the clock: after each callback, unless they have been short, and a look
+/// would cost as much as they do.
+#[derive(Debug)]
+struct Looks {
+    last: Time,
+    /// Callbacks between two looks.
+    every: u8,
+    /// Until the next one.
+    left: u8,
+}
+
+impl Looks {
+    fn new(now: Time) -> Self {
+        Self {
+            last: now,
+            every: 1,
+            left: 1,
+        }
+    }
+
+    /// A callback has returned: whether to look.
+    fn is_due(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0
+    }
+
+    fn looked(&mut self, now: Time) {
+        let short = now < self.last + SHORT_CALLBACK * u32::from(self.every);
+        self.every = if short {
+            (self.every * 2).min(UNTIMED_MAX)
+        } else {
+            1
+        };
+        (self.left, self.last) = (self.every, now);
+    }
+}
+
+/// How far [`SessionCore::cut`] has come.
+#[derive(Debug, Default)]
+struct Cut {
+    used: usize,
+    frames: u64,
+    /// A codec of the user runs.
+    in_codec: bool,
 }
 
 /// How a decode ended.
@@ -87,10 +136,9 @@ impl<H: Handler> SessionCore<H> {
             frames: options.frames_per_turn_max.min(frames),
             bytes: usize::MAX,
             decoded: 0,
-            until: now + options.turn_time_max.min(time),
-            long_from: now + LONG_TURN,
-            bytes_high: options.send_queue.high_water(),
-            frames_high: options.send_queue.frames_high(),
+            began: now,
+            time_max: options.turn_time_max.min(time),
+            looks: Looks::new(now),
         }
     }
 
@@ -135,6 +183,8 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Cuts frames from the front of `bytes`; returns how many bytes they took.
+    ///
+    /// One fence for all of them: around each frame it would cost more than many a callback.
     fn decode(
         self: &Arc<Self>,
         session: &Session<H>,
@@ -143,84 +193,112 @@ impl<H: Handler> SessionCore<H> {
         bytes: &[u8],
         budget: &mut Budget,
     ) -> (usize, Outcome) {
-        let framing = &self.net.options.framing;
-        let (mut used, mut frames) = (0, 0);
+        let mut cut = Cut::default();
+        let ended = contained(|| self.cut(session, turn, cx, bytes, budget, &mut cut));
+        let outcome = ended.unwrap_or_else(|| {
+            self.panicked(if cut.in_codec {
+                "a codec's decode"
+            } else {
+                "on_frame"
+            });
+            Outcome::Stopped
+        });
+        budget.decoded += cut.used;
+        if cut.frames > 0 {
+            add(&self.counts.frames_in, cut.frames);
+            cx.counters.frames_in.add_own(cut.frames);
+            self.deadlines.first_frame();
+        }
+        (cut.used, outcome)
+    }
+
+    /// The loop of [`Self::decode`], which user code may end by a panic.
+    fn cut(
+        self: &Arc<Self>,
+        session: &Session<H>,
+        turn: &mut TurnState<H::State>,
+        cx: &TurnCx<'_>,
+        bytes: &[u8],
+        budget: &mut Budget,
+        cut: &mut Cut,
+    ) -> Outcome {
+        let (framing, handler) = (&self.net.options.framing, &self.net.handler);
+        let Some(state) = &mut turn.state else {
+            return Outcome::Stopped;
+        };
         let mut seen = std::mem::take(&mut turn.seen);
         // Looked at after each frame, whether there is a rate or none.
         let end = bytes.len().min(budget.bytes.saturating_sub(budget.decoded));
-        let outcome = loop {
-            if used >= end {
-                if used == bytes.len() {
-                    break Outcome::AllDecoded;
-                }
-                self.word.mark(word::REMAINDER);
-                break Outcome::Stopped;
-            }
-            let decoded = if framing.is_custom() {
-                // User code, so it is fenced like a callback.
-                contained(|| framing.decode(&bytes[used..], seen))
-            } else {
-                Some(framing.decode(&bytes[used..], seen))
-            };
-            let Some(decoded) = decoded else {
-                self.panicked("a codec's decode");
-                break Outcome::Stopped;
-            };
+        while cut.used < end {
+            let rest = &bytes[cut.used..];
+            cut.in_codec = framing.is_custom();
+            let decoded = framing.decode(rest, seen);
+            cut.in_codec = false;
             match decoded {
                 Ok(Decoded::Frame { wire_len, payload }) => {
                     seen = 0;
-                    let frame = Frame::new(&bytes[used..used + wire_len], payload);
-                    used += wire_len;
-                    frames += 1;
+                    let frame = Frame::new(&rest[..wire_len], payload);
+                    cut.used += wire_len;
+                    cut.frames += 1;
                     budget.take();
-                    self.handle(session, turn, frame);
-                    if used == bytes.len() && !self.word.has(word::SHUT) {
+                    if let Err(error) = handler.on_frame(session, state, frame) {
+                        // What the error says may be the words of user code too.
+                        let reason = CloseReason::HandlerError(error.to_string());
+                        self.close(CloseHow::Graceful, reason);
+                    }
+                    if cut.used == bytes.len() && !self.word.has(word::SHUT) {
                         // The turn ends, which flushes, or looks before it reads on. Only
                         // `on_close` may follow at once.
-                        break Outcome::AllDecoded;
+                        return Outcome::AllDecoded;
                     }
                     if self.must_stop(cx, budget) {
-                        if used < bytes.len() {
+                        if cut.used < bytes.len() {
                             self.word.mark(word::REMAINDER);
                         }
-                        break Outcome::Stopped;
+                        return Outcome::Stopped;
                     }
                 }
                 Ok(Decoded::Partial { .. }) => {
-                    turn.seen = bytes.len() - used;
-                    break Outcome::AllDecoded;
+                    turn.seen = rest.len();
+                    return Outcome::AllDecoded;
                 }
                 Err(error) => {
                     self.close(CloseHow::Graceful, CloseReason::BadFrame(error));
-                    break Outcome::Stopped;
+                    return Outcome::Stopped;
                 }
             }
-        };
-        budget.decoded += used;
-        if frames > 0 {
-            add(&self.counts.frames_in, frames);
-            cx.slot.net(self.net.index).frames_in.add_own(frames);
-            self.deadlines.first_frame();
         }
-        (used, outcome)
+        if cut.used == bytes.len() {
+            return Outcome::AllDecoded;
+        }
+        self.word.mark(word::REMAINDER);
+        Outcome::Stopped
     }
 
     /// The look after each frame: close, pause, high water, budget.
-    fn must_stop(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> bool {
+    #[inline]
+    fn must_stop(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &mut Budget) -> bool {
         let now = self.after_callback(cx, budget);
         self.word.has(word::SHUT | word::HELD_BACK) || budget.spent(now)
     }
 
-    /// What a long turn has sent, or much of it, leaves before the next callback. Returns when.
-    pub(super) fn after_callback(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &Budget) -> Time {
+    /// What a long turn has sent leaves before the next callback. Returns when, if it looked at the
+    /// clock.
+    #[inline]
+    pub(super) fn after_callback(
+        self: &Arc<Self>,
+        cx: &TurnCx<'_>,
+        budget: &mut Budget,
+    ) -> Option<Time> {
+        budget.looks.is_due().then(|| self.look(cx, budget))
+    }
+
+    #[inline(never)]
+    fn look(self: &Arc<Self>, cx: &TurnCx<'_>, budget: &mut Budget) -> Time {
         let now = cx.port.now();
-        let own = current::with_turn_of(self.id.get(), |turn| (turn.out.len(), turn.frames));
-        let (own_bytes, own_frames) = own.unwrap_or_default();
-        let (bytes, frames) = self.queued();
-        let high =
-            own_bytes + bytes >= budget.bytes_high || own_frames + frames >= budget.frames_high;
-        if high || now >= budget.long_from {
-            self.flush_turn(now);
+        budget.looks.looked(now);
+        if now >= budget.began + LONG_TURN {
+            self.flush_turn(None, now);
             cx.flush_others(now);
         }
         now

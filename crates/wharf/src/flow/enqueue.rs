@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::error::{CloseReason, SendError};
-use crate::frame::FrameError;
 use crate::handler::Handler;
 use crate::network::FlushMode;
 use crate::port::current::{self, Gathering};
@@ -15,8 +14,6 @@ use crate::session::piece::Wire;
 use crate::session::queue::{CloseHow, Entry, Pushed, WhenFull};
 use crate::session::word;
 
-/// A turn's own replies leave before they outgrow this, wherever the turn stands.
-const OUT_BYTES_MAX: usize = 64 * 1024;
 /// The room that the buffer for one frame keeps.
 const SCRATCH_KEPT: usize = 64 * 1024;
 
@@ -60,14 +57,14 @@ impl<H: Handler> SessionCore<H> {
             });
         }
         // No user code runs in here, so the frame is built in its place.
-        let encoded = current::with_turn_of(self.id.get(), |turn| {
+        let built = current::with_turn_of(self.id.get(), |turn| {
             let start = turn.out.len();
-            framing.encode(payload, &mut turn.out)?;
-            Ok::<_, FrameError>(Built::one_more(turn, turn.out.len() - start))
+            framing.encode(payload, &mut turn.out).map_err(|_| ())?;
+            Ok::<_, ()>(Built::one_more(turn, turn.out.len() - start))
         });
-        match encoded {
-            Some(Ok(built)) => self.accept_own(built),
-            Some(Err(_)) => Err(SendError::Framing),
+        match built {
+            Some(Ok(built)) => self.accept_own(&built),
+            Some(Err(())) => Err(SendError::Framing),
             None => {
                 let mut wire = Vec::new();
                 let encoded = framing.encode(payload, &mut wire);
@@ -111,31 +108,47 @@ impl<H: Handler> SessionCore<H> {
         });
         // It is still the turn that gave the buffer.
         built.map_or(Err(SendError::Closed.into()), |built| {
-            Ok(self.accept_own(built?)?)
+            Ok(self.accept_own(&built?)?)
         })
     }
 
     /// The last frame in the out buffer is accepted, or taken off again.
-    fn accept_own(self: &Arc<Self>, built: Built) -> Result<(), SendError> {
-        let limits = &self.net.options.send_queue;
+    #[inline]
+    fn accept_own(self: &Arc<Self>, built: &Built) -> Result<(), SendError> {
         let (bytes, frames) = self.queued();
-        if built.bytes + bytes <= limits.bytes_max.min(OUT_BYTES_MAX)
-            && built.frames + frames <= limits.frames_max
-        {
+        let (bytes, frames) = (built.bytes + bytes, built.frames + frames);
+        if self.net.own_high.is_reached(bytes, frames) {
+            return self.flush_own(built, bytes, frames);
+        }
+        Ok(())
+    }
+
+    /// At high water the turn flushes (R4). What even the queue has no room for is taken off again,
+    /// for the queue to judge when the rest is written.
+    #[cold]
+    fn flush_own(
+        self: &Arc<Self>,
+        built: &Built,
+        bytes: usize,
+        frames: usize,
+    ) -> Result<(), SendError> {
+        let limits = &self.net.options.send_queue;
+        let now = self.net.port.now();
+        if bytes <= limits.bytes_max && frames <= limits.frames_max {
+            self.flush_turn(None, now);
             return Ok(());
         }
-        // Take the last frame off, write what was there before, and let the queue judge it.
         let last = current::with_turn_of(self.id.get(), |turn| {
             turn.frames -= 1;
             turn.out.split_off(turn.out.len() - built.last)
         });
-        self.flush_turn(self.net.port.now());
+        self.flush_turn(None, now);
         let last = Bytes::from(last.unwrap_or_default());
         self.queue(Entry {
             bytes: last.into(),
             frames: 1,
         })?;
-        self.flush_queue(self.net.port.now());
+        self.flush_queue(now);
         Ok(())
     }
 
@@ -152,7 +165,7 @@ impl<H: Handler> SessionCore<H> {
             Built::one_more(turn, wire.len())
         });
         if let Some(built) = built {
-            return self.accept_own(built);
+            return self.accept_own(&built);
         }
         self.queue(Entry {
             bytes: wire.into(),

@@ -10,10 +10,11 @@ use parking_lot::MutexGuard;
 
 use crate::error::CloseReason;
 use crate::handler::Handler;
-use crate::port::{GATHER_MAX, Outgoing, current, work_all};
+use crate::port::{GATHER_MAX, Outgoing, Socket, current, work_all};
 use crate::session::core::{FlushState, SessionCore, add};
 use crate::session::queue::{CloseHow, Entry};
 use crate::session::word::{self, FlushEnd};
+use crate::stats::NetCounters;
 use crate::time::Time;
 
 /// The room that the out buffer of a thread keeps.
@@ -32,22 +33,41 @@ enum Wrote {
     Enough,
 }
 
+/// What who holds a turn has at hand, and so need not lock or look for.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) counters: &'a NetCounters,
+}
+
+/// What writes have brought out.
+#[derive(Default)]
+struct Sent {
+    bytes: usize,
+    calls: u64,
+    frames: u64,
+}
+
+impl Sent {
+    fn add_to(&self, counters: &NetCounters, owned: bool) {
+        counters.bytes_out.add_as(owned, self.bytes as u64);
+        counters.sends.add_as(owned, self.calls);
+        counters.frames_out.add_as(owned, self.frames);
+    }
+}
+
 impl<H: Handler> SessionCore<H> {
     /// Writes what the running turn of this session has built, if it is one.
-    pub(crate) fn flush_turn(self: &Arc<Self>, now: Time) {
+    pub(super) fn flush_turn(self: &Arc<Self>, own: Option<Own<'_>>, now: Time) {
         let built = current::with_turn_of(self.id.get(), |turn| {
-            (
-                std::mem::take(&mut turn.out),
-                std::mem::take(&mut turn.frames),
-            )
+            let frames = std::mem::take(&mut turn.frames);
+            (!turn.out.is_empty()).then(|| (std::mem::take(&mut turn.out), frames))
         });
-        let Some((mut out, frames)) = built else {
+        let Some((mut out, frames)) = built.flatten() else {
             return;
         };
-        if !out.is_empty() {
-            self.flush_bytes(&out, frames, now);
-            out.clear();
-        }
+        self.flush_bytes(own, &out, frames, now);
+        out.clear();
         if out.capacity() > OUT_KEPT {
             out = Vec::new();
         }
@@ -57,13 +77,13 @@ impl<H: Handler> SessionCore<H> {
     /// `session.flush()`: own replies, what waits for a tick, and what the turn sent to others.
     pub(crate) fn flush_now(self: &Arc<Self>) {
         let now = self.net.port.now();
-        self.flush_turn(now);
+        self.flush_turn(None, now);
         self.flush_held(now);
         work_all(current::take_dirty().into_iter(), now);
     }
 
     /// Writes bytes that are in no queue yet; what the socket does not take becomes the session's.
-    fn flush_bytes(self: &Arc<Self>, out: &[u8], frames: usize, now: Time) {
+    fn flush_bytes(self: &Arc<Self>, own: Option<Own<'_>>, out: &[u8], frames: usize, now: Time) {
         let frames_u32 = u32::try_from(frames).unwrap_or(u32::MAX);
         if self.word.has(word::ABORTED | word::DEAD) {
             self.count_lost(frames as u64);
@@ -78,49 +98,81 @@ impl<H: Handler> SessionCore<H> {
             self.flush_queue(now);
             return;
         }
-        let mut flush = self.flush.lock();
-        let wrote = self.write_direct(&mut flush, out, frames_u32);
-        self.end_flush(flush, wrote, now);
+        let counters = own.map(|own| own.counters);
+        let wrote = if let Some(own) = own {
+            self.write_direct(own.socket, counters, out, frames_u32)
+        } else {
+            // Out of the lock: no system call is made under one (R9).
+            let socket = self.flush.lock().socket.clone();
+            socket.map_or(Wrote::All, |socket| {
+                self.write_direct(&socket, counters, out, frames_u32)
+            })
+        };
+        self.end_flush(wrote, now);
     }
 
-    fn write_direct(self: &Arc<Self>, flush: &mut FlushState, out: &[u8], frames: u32) -> Wrote {
-        let Some(socket) = flush.socket.clone() else {
-            return Wrote::All;
-        };
-        let mut done = 0;
-        while done < out.len() {
+    /// Under the flush right, which alone may touch what the flush holds.
+    fn write_direct(
+        self: &Arc<Self>,
+        socket: &Socket,
+        counters: Option<&NetCounters>,
+        out: &[u8],
+        frames: u32,
+    ) -> Wrote {
+        let mut sent = Sent::default();
+        let error = loop {
             match self
                 .net
                 .sockets
-                .send(&socket, &[IoSlice::new(&out[done..])])
+                .send(socket, &[IoSlice::new(&out[sent.bytes..])])
             {
                 Ok(n) => {
-                    done += n;
-                    self.count_sent(n, 1);
+                    sent.bytes += n;
+                    sent.calls += 1;
+                    if sent.bytes == out.len() {
+                        break None;
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let rest = Bytes::copy_from_slice(&out[done..]);
-                    self.stall(done > 0);
-                    let mut queue = self.out.lock();
-                    queue.account(rest.len(), frames as usize);
-                    flush.entries.push_back(Entry {
-                        bytes: rest.into(),
-                        frames,
-                    });
-                    self.mark_pending(&queue);
-                    drop(queue);
-                    self.may_keep_replies();
-                    return Wrote::Blocked;
-                }
-                Err(error) => {
-                    self.count_lost(u64::from(frames));
-                    self.close(CloseHow::Abort, CloseReason::of_io(&error));
-                    return Wrote::All;
-                }
+                Err(error) => break Some(error),
             }
+        };
+        if error.is_none() {
+            sent.frames = u64::from(frames);
         }
-        self.count_frames_sent(u64::from(frames));
+        match counters {
+            Some(counters) => {
+                self.count_own(&sent);
+                sent.add_to(counters, true);
+            }
+            None => self.count_sent(&sent),
+        }
+        let Some(error) = error else {
+            return Wrote::All;
+        };
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.keep_rest(&out[sent.bytes..], frames, sent.bytes > 0);
+            return Wrote::Blocked;
+        }
+        self.count_lost(u64::from(frames));
+        self.close(CloseHow::Abort, CloseReason::of_io(&error));
         Wrote::All
+    }
+
+    /// The socket is full: what is left is the flush's.
+    fn keep_rest(self: &Arc<Self>, rest: &[u8], frames: u32, progress: bool) {
+        let rest = Bytes::copy_from_slice(rest);
+        self.stall(progress);
+        let mut flush = self.flush.lock();
+        let mut queue = self.out.lock();
+        queue.account(rest.len(), frames as usize);
+        flush.entries.push_back(Entry {
+            bytes: rest.into(),
+            frames,
+        });
+        self.mark_pending(&queue);
+        drop(queue);
+        drop(flush);
+        self.may_keep_replies();
     }
 
     /// Accepted before, and now the queue's: no limit refuses it.
@@ -154,23 +206,16 @@ impl<H: Handler> SessionCore<H> {
     /// Writes the queue, if there is something and the socket may take it.
     pub(crate) fn flush_queue(self: &Arc<Self>, now: Time) {
         if self.word.begin_flush() {
-            let mut flush = self.flush.lock();
-            let wrote = self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH });
-            self.end_flush(flush, wrote, now);
+            let wrote = self.write_queue(&mut self.flush.lock(), &mut { WRITES_PER_FLUSH });
+            self.end_flush(wrote, now);
         }
     }
 
     /// Lets the flush right go, unless more came and fits.
-    fn end_flush<'a>(
-        self: &'a Arc<Self>,
-        mut flush: MutexGuard<'a, FlushState>,
-        mut wrote: Wrote,
-        now: Time,
-    ) {
+    fn end_flush(self: &Arc<Self>, mut wrote: Wrote, now: Time) {
         // Shared by all rounds: a sender that never pauses must not keep this thread for ever.
         let mut writes = WRITES_PER_FLUSH;
         loop {
-            drop(flush);
             let queued = match wrote {
                 Wrote::Enough => {
                     let queued = self.word.yield_flush();
@@ -184,8 +229,7 @@ impl<H: Handler> SessionCore<H> {
                         FlushEnd::Done => false,
                         FlushEnd::Queued => true,
                         FlushEnd::Again => {
-                            flush = self.flush.lock();
-                            wrote = self.write_queue(&mut flush, &mut writes);
+                            wrote = self.write_queue(&mut self.flush.lock(), &mut writes);
                             continue;
                         }
                     }
@@ -259,7 +303,8 @@ impl<H: Handler> SessionCore<H> {
         let some = !flush.entries.is_empty() || self.refill(&mut flush);
         if !some || flush.socket.is_none() || self.word.has(word::ABORTED) {
             let wrote = self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH });
-            self.end_flush(flush, wrote, now);
+            drop(flush);
+            self.end_flush(wrote, now);
             return None;
         }
         // Its lock is free meanwhile, its place empty: who tries it must not find the socket.
@@ -280,7 +325,8 @@ impl<H: Handler> SessionCore<H> {
         let ended = self.attempted(&mut flush, wrote);
         let wrote =
             ended.unwrap_or_else(|| self.write_queue(&mut flush, &mut { WRITES_PER_FLUSH - 1 }));
-        self.end_flush(flush, wrote, now);
+        drop(flush);
+        self.end_flush(wrote, now);
     }
 
     /// Takes the next entries from the queue; false, and nothing is pending any more, if none.
@@ -312,8 +358,11 @@ impl<H: Handler> SessionCore<H> {
             flush.entries.pop_front();
         }
         flush.skip = left;
-        self.count_sent(n, 1);
-        self.count_frames_sent(frames as u64);
+        self.count_sent(&Sent {
+            bytes: n,
+            calls: 1,
+            frames: frames as u64,
+        });
         self.less_queued(|queue| queue.written(n, frames));
     }
 
@@ -356,23 +405,18 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
-    fn count_sent(&self, bytes: usize, calls: u64) {
-        add(&self.counts.bytes_out, bytes as u64);
+    fn count_sent(&self, sent: &Sent) {
+        self.count_own(sent);
         self.net
             .turns
             .count_as_caller(self.net.index, |counters, owned| {
-                counters.bytes_out.add_as(owned, bytes as u64);
-                counters.sends.add_as(owned, calls);
+                sent.add_to(counters, owned);
             });
     }
 
-    fn count_frames_sent(&self, frames: u64) {
-        add(&self.counts.frames_out, frames);
-        self.net
-            .turns
-            .count_as_caller(self.net.index, |counters, owned| {
-                counters.frames_out.add_as(owned, frames);
-            });
+    fn count_own(&self, sent: &Sent) {
+        add(&self.counts.bytes_out, sent.bytes as u64);
+        add(&self.counts.frames_out, sent.frames);
     }
 
     pub(super) fn count_lost(&self, frames: u64) {

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use super::turn::Turning;
 use crate::contain::contained;
 use crate::error::{CloseReason, SendError};
-use crate::frame::Frame;
 use crate::handler::Handler;
 use crate::limits::input::Meter;
 use crate::port::TurnCx;
@@ -55,27 +54,7 @@ impl<H: Handler> SessionCore<H> {
                 self.panicked("on_open");
             }
         }
-        self.flush_turn(now);
-    }
-
-    /// `on_frame`.
-    pub(super) fn handle(
-        self: &Arc<Self>,
-        session: &Session<H>,
-        turn: &mut Turning<'_, H>,
-        frame: Frame<'_>,
-    ) {
-        let Some(state) = &mut turn.state else { return };
-        let handled = contained(|| {
-            let handled = self.net.handler.on_frame(session, state, frame);
-            // What the error says may be the words of user code too.
-            handled.map_err(|error| error.to_string())
-        });
-        match handled {
-            Some(Ok(())) => {}
-            Some(Err(error)) => self.close(CloseHow::Graceful, CloseReason::HandlerError(error)),
-            None => self.panicked("on_frame"),
-        }
+        self.flush_turn(None, now);
     }
 
     /// Jobs that wait in the mailbox, as many as waited when the turn began, within the same budget
@@ -97,7 +76,7 @@ impl<H: Handler> SessionCore<H> {
                 return;
             }
             budget.take();
-            let now = self.after_callback(cx, &budget);
+            let now = self.after_callback(cx, &mut budget);
             if waiting > 0 && budget.spent(now) {
                 self.word.mark(word::POSTED);
                 return;

@@ -75,7 +75,8 @@ impl<H: Handler> SessionCore<H> {
                 // Mostly a short read: the clock is not even asked.
                 return;
             }
-            if budget.spent(self.after_callback(cx, budget)) {
+            let now = self.after_callback(cx, budget);
+            if budget.spent(now) {
                 return;
             }
         }
@@ -131,9 +132,8 @@ impl<H: Handler> SessionCore<H> {
                 }
                 self.deadlines.heard(cx.now);
                 add(&self.counts.bytes_in, n as u64);
-                let counters = cx.slot.net(self.net.index);
-                counters.recvs.add_own(1);
-                counters.bytes_in.add_own(n as u64);
+                cx.counters.recvs.add_own(1);
+                cx.counters.bytes_in.add_own(n as u64);
                 Received::Bytes(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
+use super::flush::Own;
 use crate::contain::contained;
 use crate::error::CloseReason;
 use crate::handler::Handler;
@@ -183,7 +184,7 @@ impl<H: Handler> SessionCore<H> {
             self.open(session, &mut turn, cx.now);
         }
         if turn.phase == Phase::Open {
-            cx.slot.net(self.net.index).turns.add_own(1);
+            cx.counters.turns.add_own(1);
             if had & word::FAILED != 0 && self.reading_blocked() {
                 self.look_at_failure(&turn);
             }
@@ -191,7 +192,11 @@ impl<H: Handler> SessionCore<H> {
                 self.run_jobs(session, &mut turn, cx);
             }
             self.recv(session, &mut turn, cx);
-            self.flush_turn(cx.now);
+            let own = turn.socket.as_deref().map(|socket| Own {
+                socket,
+                counters: cx.counters,
+            });
+            self.flush_turn(own, cx.now);
         }
         if !matches!(turn.phase, Phase::Linger | Phase::Closed) && self.word.has(word::SHUT) {
             self.end_callbacks(session, &mut turn, cx.now);

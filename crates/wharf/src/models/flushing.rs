@@ -24,12 +24,12 @@ impl Session {
     pub(super) fn flush_turn(&self, turn: &mut Turn) {
         let out = std::mem::take(&mut turn.out);
         if !out.is_empty() {
-            self.flush_bytes(&out);
+            self.flush_bytes(turn, &out);
         }
     }
 
     /// `flush_bytes`.
-    fn flush_bytes(&self, out: &[u8]) {
+    fn flush_bytes(&self, turn: &Turn, out: &[u8]) {
         if self.word.has(word::ABORTED | word::DEAD) {
             Seen::count(&self.seen.lost, out.len());
             return;
@@ -42,7 +42,7 @@ impl Session {
             self.flush_queue();
             return;
         }
-        let wrote = self.holding(|flush| self.write_direct(flush, out));
+        let wrote = self.flush_right.with(|()| self.write_direct(turn, out));
         self.end_flush(wrote);
     }
 
@@ -55,11 +55,11 @@ impl Session {
         })
     }
 
-    /// `write_direct`.
-    fn write_direct(&self, flush: &mut Flush, out: &[u8]) -> Wrote {
-        let Some(_socket) = flush.socket.clone() else {
+    /// `write_direct`, with the socket that the turn has: the flush's lock is for the rest.
+    fn write_direct(&self, turn: &Turn, out: &[u8]) -> Wrote {
+        if turn.socket.is_none() {
             return Wrote::All;
-        };
+        }
         let mut done = 0;
         while done < out.len() {
             match self.kernel.send(&[&out[done..]]) {
@@ -67,6 +67,7 @@ impl Session {
                 Io::WouldBlock => {
                     let rest = Bytes::copy_from_slice(&out[done..]);
                     let frames = u32::try_from(out.len()).unwrap();
+                    let mut flush = self.flush.lock().unwrap();
                     let mut queue = self.out.lock().unwrap();
                     queue.account(rest.len(), frames as usize);
                     flush.entries.push_back(Entry {

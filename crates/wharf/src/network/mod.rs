@@ -22,6 +22,7 @@ use crate::port::{PortCore, Sockets};
 use crate::session::core::SessionCore;
 use crate::session::group::{Group, Members};
 use crate::session::held::HeldList;
+use crate::session::queue::HighWater;
 use crate::session::registry::{Registry, Sessions};
 
 pub use client::{ClientBuilder, LinkState};
@@ -85,6 +86,8 @@ pub(crate) struct NetworkCore<H: Handler> {
     pub(crate) index: usize,
     pub(crate) handler: H,
     pub(crate) options: Options,
+    /// With so much waiting, what a turn builds is flushed at once.
+    pub(crate) own_high: HighWater,
     /// Reports its readiness; holds its deadlines.
     pub(crate) port: Arc<PortCore>,
     /// The calls on its sockets.
@@ -292,6 +295,9 @@ impl<H: Handler> WeakNetwork<H> {
     }
 }
 
+/// A turn's own replies leave before they outgrow this, wherever the turn stands.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
 /// What both builders resolve to.
 struct Declaration<H> {
     name: String,
@@ -328,6 +334,7 @@ impl<H: Handler> Declaration<H> {
             addresses: Addresses::new(options.sessions_per_ip_max, options.ipv6_prefix_bits),
             memory: Memory::new(options.memory, options.sessions_max, Some(memory)),
             connects: Connects::new(options.connects_per_ip, options.ipv6_prefix_bits),
+            own_high: options.send_queue.high().or_bytes(OUT_BYTES_MAX),
             options,
             port,
             sockets,

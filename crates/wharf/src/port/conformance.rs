@@ -295,9 +295,10 @@ impl Rig {
             Arc::new(Parking::default()),
             Vec::new(),
         ));
-        current::enter(&worker, 0);
+        worker.prepare(1, 0);
+        let was = current::enter(&worker, &worker.slots()[0]);
         self.port.send_batch(writes);
-        current::leave();
+        current::back_to(was);
     }
 
     /// Sends all of it, waiting for room by the socket's own reports.

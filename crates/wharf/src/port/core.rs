@@ -37,7 +37,7 @@ pub(crate) struct PortCore {
     due: AtomicU64,
     quitting: AtomicBool,
     /// One for each worker there may be, then one for all other threads. Set at start.
-    slots: OnceLock<Box<[WorkerSlot]>>,
+    slots: OnceLock<Box<[Arc<WorkerSlot>]>>,
     /// Which slots have a worker.
     taken: Mutex<Vec<bool>>,
     /// Of a pool: the port that looks after its stuck turns, whose workers are others.
@@ -72,6 +72,7 @@ pub(crate) struct WorkerSlot {
     pub(crate) port_work: Counter,
     pub(crate) turn_time: Histogram,
     pub(crate) turn_wait: Histogram,
+    /// And last those of what is of no network.
     nets: Box<[OnceLock<Box<NetCounters>>]>,
 }
 
@@ -90,13 +91,14 @@ impl WorkerSlot {
             port_work: Counter::default(),
             turn_time: Histogram::new(),
             turn_wait: Histogram::new(),
-            nets: (0..networks).map(|_| OnceLock::new()).collect(),
+            nets: (0..=networks).map(|_| OnceLock::new()).collect(),
         }
     }
 
-    /// This slot's counters of a network.
+    /// This slot's counters of a network; those that nobody reads of what is of none.
     pub(crate) fn net(&self, network: usize) -> &NetCounters {
-        self.nets[network].get_or_init(Box::default)
+        let last = self.nets.len() - 1;
+        self.nets[network.min(last)].get_or_init(Box::default)
     }
 
     /// The same, if anything was counted.
@@ -164,7 +166,7 @@ impl PortCore {
         if let Some(guardian) = self.guardian.get() {
             self.look_after(guardian, &self.guardians_rescue);
         }
-        let slots = (0..=workers_limit).map(|_| WorkerSlot::new(networks));
+        let slots = (0..=workers_limit).map(|_| Arc::new(WorkerSlot::new(networks)));
         let slots = slots.collect();
         *self.taken.lock() = vec![false; workers_limit];
         // A second call would be a second start, which the host refuses.
@@ -172,7 +174,7 @@ impl PortCore {
     }
 
     /// The workers' slots, and last the one of all other threads. Empty before the start.
-    pub(crate) fn slots(&self) -> &[WorkerSlot] {
+    pub(crate) fn slots(&self) -> &[Arc<WorkerSlot>] {
         self.slots.get().map_or(&[], |slots| slots)
     }
 
@@ -398,17 +400,17 @@ impl PortCore {
     /// The counters of the calling thread for a network.
     /// The flag says whether it is their only writer.
     pub(crate) fn count_as_caller(&self, network: usize, count: impl FnOnce(&NetCounters, bool)) {
-        let slots = self.slots();
-        let own = current::worker_of(self);
-        let index = own.unwrap_or(slots.len().saturating_sub(1));
-        if let Some(slot) = slots.get(index) {
-            count(slot.net(network), own.is_some());
-        }
+        current::with_slot_of(self, |own| {
+            let others = || self.slots().last().map(|slot| &**slot);
+            if let Some(slot) = own.or_else(others) {
+                count(slot.net(network), own.is_some());
+            }
+        });
     }
 
     /// Whether no turn runs or waits.
     pub(crate) fn is_idle(&self) -> bool {
-        let runs = |slot: &WorkerSlot| slot.turn_since.load(Ordering::Acquire) != 0;
+        let runs = |slot: &Arc<WorkerSlot>| slot.turn_since.load(Ordering::Acquire) != 0;
         // The queue first: what leaves it is in a turn before the next look.
         self.queue.lock().is_idle() && !self.slots().iter().any(runs)
     }

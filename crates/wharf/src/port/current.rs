@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::core::PortCore;
+use super::core::{PortCore, WorkerSlot};
 use super::served::Served;
 
 /// The session whose turn runs on this thread, and what it has sent to itself.
@@ -24,13 +24,19 @@ pub(crate) struct Turn {
 }
 
 struct Current {
-    worker: Option<(Arc<PortCore>, usize)>,
+    worker: Option<Here>,
     /// The nice value of the running turn, if it is not its port's.
     turn_nice: Option<i32>,
     /// Open `batch` calls of a thread that is no worker, and what they gathered.
     batches: usize,
     /// By session id, which gives the flushes an order that a seed replays.
     gathered: BTreeMap<u64, Arc<dyn Served>>,
+}
+
+/// The worker that runs a thread.
+pub(crate) struct Here {
+    port: Arc<PortCore>,
+    slot: Arc<WorkerSlot>,
 }
 
 thread_local! {
@@ -56,22 +62,15 @@ thread_local! {
 /// Sessions that one `batch` gathers before it flushes on the way.
 const GATHERED_MAX: usize = 1024;
 
-/// This thread is worker `index` of `port` from now on.
-pub(crate) fn enter(port: &Arc<PortCore>, index: usize) {
-    CURRENT.with_borrow_mut(|current| {
-        let same = current
-            .worker
-            .as_ref()
-            .is_some_and(|(p, i)| Arc::ptr_eq(p, port) && *i == index);
-        if !same {
-            current.worker = Some((Arc::clone(port), index));
-        }
-    });
+/// This thread is the worker of `port` with this slot from now on. Returns what it was.
+pub(crate) fn enter(port: &Arc<PortCore>, slot: &Arc<WorkerSlot>) -> Option<Here> {
+    let (port, slot) = (Arc::clone(port), Arc::clone(slot));
+    back_to(Some(Here { port, slot }))
 }
 
-/// This thread is no worker any more.
-pub(crate) fn leave() {
-    CURRENT.with_borrow_mut(|current| current.worker = None);
+/// This thread is again what it was, or (with `None`) no worker. Returns what it was in between.
+pub(crate) fn back_to(was: Option<Here>) -> Option<Here> {
+    CURRENT.with_borrow_mut(|current| std::mem::replace(&mut current.worker, was))
 }
 
 /// Whether this thread is a worker of any port: it must not wait for workers then.
@@ -79,18 +78,24 @@ pub(crate) fn is_worker() -> bool {
     CURRENT.with_borrow(|current| current.worker.is_some())
 }
 
-/// The index of this thread among the workers of `port`.
-pub(crate) fn worker_of(port: &PortCore) -> Option<usize> {
+impl Here {
+    fn is_of(&self, port: &PortCore) -> bool {
+        std::ptr::eq(&raw const *self.port, port)
+    }
+}
+
+/// Calls with the slot of this thread, if it is a worker of `port`.
+pub(crate) fn with_slot_of<R>(port: &PortCore, use_it: impl FnOnce(Option<&WorkerSlot>) -> R) -> R {
     CURRENT.with_borrow(|current| {
-        let (own, index) = current.worker.as_ref()?;
-        std::ptr::eq(&raw const **own, port).then_some(*index)
+        let here = current.worker.as_ref().filter(|here| here.is_of(port));
+        use_it(here.map(|here| &*here.slot))
     })
 }
 
 /// The nice value of this thread, if it is a worker; of others nothing is known.
 pub(crate) fn nice() -> i32 {
     CURRENT.with_borrow(|current| {
-        let of_port = || current.worker.as_ref().map_or(0, |(port, _)| port.nice);
+        let of_port = || current.worker.as_ref().map_or(0, |here| here.port.nice);
         current.turn_nice.unwrap_or_else(of_port)
     })
 }
@@ -145,10 +150,7 @@ pub(crate) enum Gathering {
 pub(crate) fn gathering() -> Gathering {
     let in_turn = TURN.with_borrow(|turn| turn.runs);
     CURRENT.with_borrow(|current| match &current.worker {
-        Some((port, index)) if in_turn => {
-            let slot: *const _ = &raw const port.slots()[*index];
-            Gathering::Turn(slot.addr())
-        }
+        Some(here) if in_turn => Gathering::Turn(Arc::as_ptr(&here.slot).addr()),
         _ if current.batches > 0 => Gathering::Batch,
         _ => Gathering::Nothing,
     })
@@ -157,8 +159,7 @@ pub(crate) fn gathering() -> Gathering {
 /// Keeps `item` for the end of the running turn.
 pub(crate) fn gather_in_turn(item: Arc<dyn Served>) {
     CURRENT.with_borrow(|current| {
-        if let Some((port, index)) = &current.worker {
-            let slot = &port.slots()[*index];
+        if let Some(Here { port, slot }) = &current.worker {
             slot.gathered.store(true, Ordering::Relaxed);
             let mut dirty = slot.dirty.lock();
             dirty.push(item);
@@ -190,7 +191,7 @@ pub(crate) fn gather_in_batch(item: Arc<dyn Served>) -> bool {
 /// What the worker that runs this thread has gathered so far.
 pub(crate) fn take_dirty() -> Vec<Arc<dyn Served>> {
     CURRENT.with_borrow(|current| match &current.worker {
-        Some((port, index)) => std::mem::take(&mut *port.slots()[*index].dirty.lock()),
+        Some(here) => std::mem::take(&mut *here.slot.dirty.lock()),
         None => Vec::new(),
     })
 }

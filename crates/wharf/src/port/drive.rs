@@ -4,6 +4,7 @@
 //! `wait`; the simulator drives all workers of all ports on one thread, in an order chosen by seed.
 
 use super::contract::Wait;
+use super::current::Here;
 
 /// What a worker wants after one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub(crate) enum Step {
 
 /// A worker as its driver sees it.
 pub(crate) trait Drive: Send {
+    /// It is the worker of the calling thread from now on; returns what that was before. A driver
+    /// of several calls this whenever it turns to another.
+    fn enter(&self) -> Option<Here>;
+
     /// Does at most one piece of work: a turn, or a small budget of port work.
     fn step(&mut self) -> Step;
 

@@ -11,10 +11,11 @@ use super::aside::{Aside, Stepping};
 use super::batch::work_all;
 use super::contract::{Ready, Token, Wait};
 use super::core::{PortCore, WorkerSlot};
-use super::current;
+use super::current::{self, Here};
 use super::drive::{Drive, Step};
 use super::served::Served;
 use crate::sched::{Backlog, Lane, Picked};
+use crate::stats::NetCounters;
 use crate::time::Time;
 
 /// Bytes of a worker's receive buffer: big enough that one recv empties most sockets, small enough
@@ -39,8 +40,10 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) port: &'a Arc<PortCore>,
     /// The lane that the turn runs in.
     pub(crate) lane: &'a Lane,
-    /// This worker's counters.
+    /// What this worker shows to the others.
     pub(crate) slot: &'a WorkerSlot,
+    /// Its counters of the network whose turn it is.
+    pub(crate) counters: &'a NetCounters,
     /// The priority that the turn runs at, if it is not the worker's.
     aside: Option<Stepping>,
     /// The session itself, if its turn ended with something due: the worker queues it when it
@@ -81,6 +84,7 @@ impl Spare {
 pub(crate) struct Worker {
     port: Arc<PortCore>,
     index: usize,
+    slot: Arc<WorkerSlot>,
     name: String,
     inbuf: Box<[u8]>,
     spare: Spare,
@@ -112,6 +116,7 @@ impl Worker {
         Self {
             name: format!("{}-{index}", port.name),
             now: port.now(),
+            slot: Arc::clone(&port.slots()[index]),
             index,
             inbuf: vec![0; RECV_BYTES].into(),
             spare: Spare::default(),
@@ -143,7 +148,7 @@ impl Worker {
     }
 
     fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {
-        let slot = &self.port.slots()[self.index];
+        let slot = &*self.slot;
         let (session, network) = item.identity();
         slot.turn_session.store(session, Ordering::Relaxed);
         slot.turn_network.store(network, Ordering::Relaxed);
@@ -157,6 +162,7 @@ impl Worker {
             port: &self.port,
             lane: &self.port.lanes[lane],
             slot,
+            counters: slot.net(network),
             aside: self.aside.lane(lane),
             again: None,
         };
@@ -245,8 +251,11 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
 }
 
 impl Drive for Worker {
+    fn enter(&self) -> Option<Here> {
+        current::enter(&self.port, &self.slot)
+    }
+
     fn step(&mut self) -> Step {
-        current::enter(&self.port, self.index);
         self.fresh = false;
         let guardian = self.port.guard();
         let mut idle_soon = false;
@@ -285,7 +294,7 @@ impl Drive for Worker {
             None => Step::Quit,
             Some(Picked::Work(item)) => {
                 let pieces = 1 + self.more.len() as u64;
-                self.port.slots()[self.index].port_work.add_own(pieces);
+                self.slot.port_work.add_own(pieces);
                 let all = std::iter::once(item).chain(self.more.drain(..));
                 work_all(all, self.now);
                 Step::Ran
@@ -310,8 +319,7 @@ impl Drive for Worker {
     }
 
     fn harvest(&mut self, max: usize, how: Wait) {
-        current::enter(&self.port, self.index);
-        let slot = &self.port.slots()[self.index];
+        let slot = &*self.slot;
         slot.harvests.add_own(1);
         let blocking = how == Wait::Block;
         let mut waited = Ok(());
@@ -365,6 +373,7 @@ impl Drop for Worker {
 
 /// Drives a worker on the calling thread until its port quits.
 pub(crate) fn run(mut worker: Worker) {
+    let was = worker.enter();
     loop {
         match worker.step() {
             Step::Ran => {}
@@ -372,7 +381,7 @@ pub(crate) fn run(mut worker: Worker) {
             Step::Quit => break,
         }
     }
-    current::leave();
+    current::back_to(was);
 }
 
 #[cfg(test)]

@@ -68,7 +68,15 @@ impl SendQueueLimits {
 
     /// Whether so much waiting means that the session's own input is not read.
     pub(crate) fn is_high(&self, bytes: usize, frames: usize) -> bool {
-        bytes >= self.high_water() || frames >= self.frames_high()
+        self.high().is_reached(bytes, frames)
+    }
+
+    /// From where on that is.
+    pub(crate) fn high(&self) -> HighWater {
+        HighWater {
+            bytes: self.high_water(),
+            frames: self.frames_high(),
+        }
     }
 
     /// Whether so little waiting means that it is read again.
@@ -79,6 +87,26 @@ impl SendQueueLimits {
     /// The same for frames.
     pub(crate) fn frames_high(&self) -> usize {
         (self.frames_max / 2).max(1)
+    }
+}
+
+/// How much is too much, worked out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HighWater {
+    bytes: usize,
+    frames: usize,
+}
+
+impl HighWater {
+    /// Or so many bytes, if that is less.
+    pub(crate) fn or_bytes(self, bytes: usize) -> Self {
+        let bytes = self.bytes.min(bytes);
+        Self { bytes, ..self }
+    }
+
+    /// Whether so much is.
+    pub(crate) fn is_reached(self, bytes: usize, frames: usize) -> bool {
+        bytes >= self.bytes || frames >= self.frames
     }
 }
 

@@ -247,7 +247,10 @@ fn of_port(port: &PortCore) -> PortSnapshot {
     PortSnapshot {
         name: port.name.clone(),
         backend: port.backend.name(),
-        workers: slots[..workers].iter().map(of_worker).collect(),
+        workers: slots[..workers]
+            .iter()
+            .map(|slot| of_worker(slot))
+            .collect(),
         lanes: lanes.collect(),
         queued,
         stale_reports: port.table.stale_reports(),

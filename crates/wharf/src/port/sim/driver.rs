@@ -311,6 +311,7 @@ impl Sim {
         }
         slot.state = State::Stepping;
         drop(table);
+        let was = worker.enter();
         let (step, holds) = hold::during(|| match said {
             Step::Harvest { max, how } => {
                 worker.harvest(max, how);
@@ -318,8 +319,8 @@ impl Sim {
             }
             Step::Ran | Step::Quit => Some(worker.step()),
         });
-        // The step made this thread that worker; between steps it is the test's own thread.
-        crate::port::current::leave();
+        // Between steps it is the test's own thread, or that of a worker who drives others.
+        crate::port::current::back_to(was);
         let state = self.after_step(name, step, holds);
         let mut table = self.0.table.lock();
         if let Some(slot) = table.workers.iter_mut().find(|slot| slot.id == id) {

@@ -128,7 +128,9 @@ fn a_worker_without_a_ring_sends_one_by_one() {
                 std::sync::Arc::new(crate::port::Parking::default()),
                 Vec::new(),
             );
-            current::enter(&std::sync::Arc::new(worker), 0);
+            let worker = std::sync::Arc::new(worker);
+            worker.prepare(1, 0);
+            let was = current::enter(&worker, &worker.slots()[0]);
             let (sockets, mut peers) = pairs(6);
             let from = [IoSlice::new(b"before")];
             if refused == libc::SYS_io_uring_enter {
@@ -144,7 +146,7 @@ fn a_worker_without_a_ring_sends_one_by_one() {
                 all_get(&mut peers, b"after");
             }
             assert!(RING.with_borrow(|place| matches!(place, Place::Refused)));
-            current::leave();
+            current::back_to(was);
         });
     }
 }

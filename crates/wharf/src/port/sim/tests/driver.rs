@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::port::current::Here;
 use crate::port::drive::{Drive, Step};
 use crate::port::sim::{Gate, SimPeer, StuckWhy, hold, hold_until};
 use crate::time::Time;
@@ -90,6 +91,10 @@ impl Echo {
 }
 
 impl Drive for EchoWorker {
+    fn enter(&self) -> Option<Here> {
+        None
+    }
+
     fn step(&mut self) -> Step {
         match self.todo.pop_front() {
             None if self.echo.stopping.load(Ordering::Relaxed) => {
@@ -314,6 +319,10 @@ struct Nested {
 }
 
 impl Drive for Nested {
+    fn enter(&self) -> Option<Here> {
+        None
+    }
+
     fn step(&mut self) -> Step {
         if self.steps.fetch_add(1, Ordering::Relaxed) >= 100 {
             return Step::Quit;
