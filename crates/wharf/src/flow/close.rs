@@ -107,7 +107,7 @@ impl<H: Handler> SessionCore<H> {
                 self.net.sockets.reset_on_close(socket);
             }
             flush.socket = None;
-            flush.entries = std::collections::VecDeque::new();
+            flush.entries.clear();
         }
         turn.socket = None;
         turn.phase = Phase::Closed;

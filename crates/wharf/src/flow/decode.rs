@@ -20,10 +20,10 @@ use crate::time::Time;
 
 /// From here on, what a turn has sent leaves at the next callback boundary, not at its end (R5).
 const LONG_TURN: Duration = Duration::from_micros(200);
-/// Callbacks are timed one by one, unless so many of them are far shorter than a long turn; then
-/// so many at once.
+/// The most callbacks between two looks at the clock. After those that take longer than their part
+/// of a long turn, there is a look after each.
 const UNTIMED_MAX: u8 = 4;
-const SHORT_CALLBACK: Duration = LONG_TURN.checked_div(8).expect("not by zero");
+const SHORT_CALLBACK: Duration = Duration::from_micros(50);
 
 /// What a turn may still spend.
 #[derive(Debug)]

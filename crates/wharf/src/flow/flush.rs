@@ -336,9 +336,7 @@ impl<H: Handler> SessionCore<H> {
         if flush.entries.is_empty() {
             debug_assert!(queue.is_empty());
             self.word.take(word::PENDING);
-            if flush.entries.capacity() > 4 {
-                flush.entries = std::collections::VecDeque::new();
-            }
+            flush.entries.shrink();
             return false;
         }
         true

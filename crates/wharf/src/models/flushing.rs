@@ -1,6 +1,5 @@
 //! The end of the modelled session: `flow/flush.rs` and `flow/close.rs`.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
@@ -287,7 +286,7 @@ impl Session {
         self.seen.seized.store(true, SeqCst);
         self.holding(|flush| {
             flush.socket = None;
-            flush.entries = VecDeque::new();
+            flush.entries.clear();
         });
         turn.socket = None;
         turn.phase = Phase::Closed;

@@ -16,6 +16,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use super::kernel::Kernel;
 use super::rights::Held;
 use crate::error::CloseReason;
+use crate::session::lazy::Lazy;
 use crate::session::queue::{CloseHow, Entry, SendQueue, SendQueueLimits};
 use crate::session::word::{self, Word};
 
@@ -46,7 +47,7 @@ pub(super) struct Turn {
 #[derive(Debug)]
 pub(super) struct Flush {
     pub(super) socket: Option<Arc<Descriptor>>,
-    pub(super) entries: VecDeque<Entry>,
+    pub(super) entries: Lazy<Entry>,
     pub(super) skip: usize,
 }
 
@@ -171,7 +172,7 @@ impl Session {
         };
         let flush = Flush {
             socket: Some(socket),
-            entries: VecDeque::new(),
+            entries: Lazy::default(),
             skip: 0,
         };
         Arc::new(Self {

@@ -1,6 +1,5 @@
 //! What a session is made of. `flow/` moves it along; `session/mod.rs` is its handle.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -9,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::deadlines::Deadlines;
+use super::lazy::Lazy;
 use super::queue::{CloseHow, Entry, SendQueue};
 use super::word::{self, Word};
 use super::{Job, SessionId};
@@ -53,7 +53,7 @@ pub(crate) struct SessionCore<H: Handler> {
 
 /// Jobs posted and not run.
 pub(crate) struct Mailbox<H: Handler> {
-    pub(crate) jobs: VecDeque<Job<H>>,
+    pub(crate) jobs: Lazy<Job<H>>,
     /// Of the jobs; what they own elsewhere is not known.
     bytes: usize,
     pub(crate) closed: bool,
@@ -130,7 +130,7 @@ pub(crate) struct TurnState<S> {
 pub(crate) struct FlushState {
     pub(crate) socket: Option<Arc<Socket>>,
     /// Taken from the queue and not written whole.
-    pub(crate) entries: VecDeque<Entry>,
+    pub(crate) entries: Lazy<Entry>,
     /// Bytes of the first entry that are written.
     pub(crate) skip: usize,
 }
@@ -219,7 +219,7 @@ impl<H: Handler> SessionCore<H> {
             posted: AtomicUsize::new(0),
             gathered_by: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox {
-                jobs: VecDeque::new(),
+                jobs: Lazy::default(),
                 bytes: 0,
                 closed: false,
             }),
@@ -373,7 +373,7 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Takes all jobs; no more are accepted.
-    pub(crate) fn take_jobs(&self) -> VecDeque<Job<H>> {
+    pub(crate) fn take_jobs(&self) -> Lazy<Job<H>> {
         let mut mailbox = self.mailbox.lock();
         mailbox.closed = true;
         mailbox.bytes = 0;

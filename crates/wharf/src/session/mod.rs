@@ -7,6 +7,7 @@ pub(crate) mod group;
 pub(crate) mod held;
 #[cfg(any(test, feature = "model"))]
 pub(crate) mod held_frames;
+pub(crate) mod lazy;
 pub(crate) mod piece;
 pub(crate) mod queue;
 #[cfg(any(test, feature = "model"))]

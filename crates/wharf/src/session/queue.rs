@@ -3,8 +3,7 @@
 //! Pure: it holds frames and counts them; the flush takes them out. What the flush has taken but
 //! not written yet still counts, so a limit is a limit on memory and not on a list.
 
-use std::collections::VecDeque;
-
+use super::lazy::Lazy;
 use super::piece::{Piece, Wire};
 use crate::error::{CloseReason, SendError};
 
@@ -147,7 +146,7 @@ pub(crate) struct Pushed {
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
-    entries: VecDeque<Entry>,
+    entries: Lazy<Entry>,
     /// Bytes and frames accepted and not written, those in the flush's hands included.
     bytes: usize,
     frames: usize,
@@ -155,15 +154,12 @@ pub(crate) struct SendQueue {
     waiting_bytes: usize,
     waiting_frames: usize,
     /// Set once: no frame is accepted any more.
-    closing: Option<(CloseHow, CloseReason)>,
+    closing: Option<Box<(CloseHow, CloseReason)>>,
     /// Pause guards alive. Kept here for the lock: see `SessionCore::pause`.
     pub(crate) pauses: u32,
     /// Entries at the back that no flush takes before [`Self::release`].
     held_back: u32,
 }
-
-/// Entries' room that an empty queue keeps.
-const KEPT_ENTRIES: usize = 4;
 
 impl SendQueue {
     /// Appends an entry, or applies the full-policy. `extra` are bytes that the sender's own turn
@@ -284,7 +280,7 @@ impl SendQueue {
     }
 
     /// Moves at most `max` entries to `into`.
-    pub(crate) fn take(&mut self, into: &mut VecDeque<Entry>, max: usize) {
+    pub(crate) fn take(&mut self, into: &mut Lazy<Entry>, max: usize) {
         for _ in 0..self.ready().min(max) {
             let Some(entry) = self.entries.pop_front() else {
                 break;
@@ -292,9 +288,7 @@ impl SendQueue {
             self.taken(entry.bytes.len(), entry.frames as usize);
             into.push_back(entry);
         }
-        if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
-            self.entries = VecDeque::new();
-        }
+        self.entries.shrink();
     }
 
     /// These bytes and frames are written, or dropped.
@@ -306,7 +300,7 @@ impl SendQueue {
 
     /// Drops all that is queued; returns how many frames were lost with it.
     pub(crate) fn clear(&mut self) -> usize {
-        self.entries = VecDeque::new();
+        self.entries.clear();
         self.held_back = 0;
         (self.bytes, self.waiting_bytes, self.waiting_frames) = (0, 0, 0);
         std::mem::take(&mut self.frames)
@@ -335,8 +329,8 @@ impl SendQueue {
     /// Asks for a close. The first reason stays; an abort overrules a graceful close. True if it
     /// changed anything.
     pub(crate) fn close(&mut self, how: CloseHow, reason: CloseReason) -> bool {
-        match &mut self.closing {
-            None => self.closing = Some((how, reason)),
+        match self.closing.as_deref_mut() {
+            None => self.closing = Some(Box::new((how, reason))),
             Some((was @ CloseHow::Graceful, _)) if how == CloseHow::Abort => *was = how,
             Some(_) => return false,
         }
@@ -345,7 +339,7 @@ impl SendQueue {
 
     /// The close that was asked for.
     pub(crate) fn closing(&self) -> Option<&(CloseHow, CloseReason)> {
-        self.closing.as_ref()
+        self.closing.as_deref()
     }
 }
 
@@ -393,7 +387,7 @@ mod tests {
             queue.push(entry(b"dddddd"), &limits, 0).map(|p| p.dropped),
             Ok(2)
         );
-        let mut taken = VecDeque::new();
+        let mut taken = Lazy::default();
         queue.take(&mut taken, 64);
         assert_eq!(
             taken.iter().map(|e| &e.bytes[..]).collect::<Vec<_>>(),
@@ -407,7 +401,7 @@ mod tests {
         let mut queue = SendQueue::default();
         assert!(queue.push(entry(b"aaaa"), &limits, 0).is_ok());
         assert!(queue.push(entry(b"bb"), &limits, 0).is_ok());
-        let mut taken = VecDeque::new();
+        let mut taken = Lazy::default();
         queue.take(&mut taken, 1);
         for giant in [&b"123456789"[..], b"12345"] {
             assert_eq!(
@@ -425,7 +419,7 @@ mod tests {
         let limits = limits(WhenFull::DropOld);
         let mut queue = SendQueue::default();
         assert!(queue.push(entry(b"12345678"), &limits, 0).is_ok());
-        let mut taken = VecDeque::new();
+        let mut taken = Lazy::default();
         queue.take(&mut taken, 64);
         assert_eq!(queue.push(entry(b"9"), &limits, 0), Err(SendError::Dropped));
         queue.written(8, 1);

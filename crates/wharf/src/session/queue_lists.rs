@@ -1,9 +1,8 @@
 //! The send queue against plain lists.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
+use super::lazy::Lazy;
 use super::queue::{CloseHow, Entry, SendQueue, SendQueueLimits, WhenFull};
 use crate::error::{CloseReason, SendError};
 
@@ -90,7 +89,7 @@ impl Plain {
     }
 
     fn take(&mut self, queue: &mut SendQueue, max: usize) {
-        let mut taken = VecDeque::new();
+        let mut taken = Lazy::default();
         queue.take(&mut taken, max);
         let count = self.waiting.len().min(max);
         assert_eq!(taken.len(), count);
