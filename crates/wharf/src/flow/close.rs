@@ -17,7 +17,7 @@ use crate::time::Time;
 /// Bytes thrown away in one turn while the peer's end is awaited.
 const DISCARD_PER_TURN: usize = 256 * 1024;
 /// Bytes thrown away in all: a peer that floods a closed session is reset.
-const DISCARD_MAX: usize = 16 * 1024 * 1024;
+const DISCARD_MAX: u32 = 16 * 1024 * 1024;
 
 impl<H: Handler> SessionCore<H> {
     /// The callbacks end: accepted jobs, then `on_close` if there was an `on_open`.

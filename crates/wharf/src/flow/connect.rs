@@ -87,7 +87,7 @@ impl<H: Handler> SessionCore<H> {
             Err(error) => error,
         };
         if let Some(link) = &self.link {
-            link.connect_failed(self.peer, &error);
+            link.connect_failed(self.peer(), &error);
         }
         self.close(CloseHow::Abort, CloseReason::Io(error.kind()));
         true

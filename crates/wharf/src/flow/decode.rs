@@ -13,7 +13,7 @@ use crate::limits::input::Allowance;
 use crate::port::TurnCx;
 use crate::sched::Lane;
 use crate::session::Session;
-use crate::session::core::{SessionCore, TurnState, add};
+use crate::session::core::{SessionCore, TurnState, add, small};
 use crate::session::queue::CloseHow;
 use crate::session::word;
 use crate::time::Time;
@@ -226,7 +226,7 @@ impl<H: Handler> SessionCore<H> {
         let Some(state) = &mut turn.state else {
             return Outcome::Stopped;
         };
-        let mut seen = std::mem::take(&mut turn.seen);
+        let mut seen = std::mem::take(&mut turn.seen) as usize;
         // Looked at after each frame, whether there is a rate or none.
         let end = bytes.len().min(budget.bytes.saturating_sub(budget.decoded));
         while cut.used < end {
@@ -259,7 +259,7 @@ impl<H: Handler> SessionCore<H> {
                     }
                 }
                 Ok(Decoded::Partial { .. }) => {
-                    turn.seen = rest.len();
+                    turn.seen = small(rest.len());
                     return Outcome::AllDecoded;
                 }
                 Err(error) => {

@@ -164,7 +164,7 @@ impl<H: Handler> SessionCore<H> {
         self.stall(progress);
         let mut flush = self.flush.lock();
         let mut queue = self.out.lock();
-        queue.account(rest.len(), frames as usize);
+        queue.account(rest.len(), frames);
         flush.entries.push_back(Entry {
             bytes: rest.into(),
             frames,
@@ -352,14 +352,14 @@ impl<H: Handler> SessionCore<H> {
                 break;
             }
             left -= first.bytes.len();
-            frames += first.frames as usize;
+            frames += first.frames;
             flush.entries.pop_front();
         }
         flush.skip = left;
         self.count_sent(&Sent {
             bytes: n,
             calls: 1,
-            frames: frames as u64,
+            frames: u64::from(frames),
         });
         self.less_queued(|queue| queue.written(n, frames));
     }

@@ -11,7 +11,7 @@ use crate::frame::proxy_v2::{self, Proxy};
 use crate::handler::Handler;
 use crate::port::TurnCx;
 use crate::session::Session;
-use crate::session::core::{Phase, SessionCore, add};
+use crate::session::core::{Phase, SessionCore, add, small};
 use crate::session::queue::CloseHow;
 use crate::session::word;
 
@@ -160,7 +160,7 @@ impl<H: Handler> SessionCore<H> {
                         self.word.mark(word::REMAINDER);
                     }
                     if let Some(source) = source {
-                        let _ = self.proxied.set(Box::new(source));
+                        self.set_peer(source);
                     }
                     if self.admit_address(cx.now) {
                         turn.admitted = true;
@@ -204,7 +204,7 @@ impl<H: Handler> SessionCore<H> {
                 Ok(0) => turn.eof = true,
                 Ok(n) => {
                     read += n;
-                    turn.discarded += n;
+                    turn.discarded = turn.discarded.saturating_add(small(n));
                     self.word.mark(word::READABLE);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

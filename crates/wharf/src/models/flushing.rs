@@ -68,7 +68,7 @@ impl Session {
                     let frames = u32::try_from(out.len()).unwrap();
                     let mut flush = self.flush.lock().unwrap();
                     let mut queue = self.out.lock().unwrap();
-                    queue.account(rest.len(), frames as usize);
+                    queue.account(rest.len(), frames);
                     flush.entries.push_back(Entry {
                         bytes: rest.into(),
                         frames,

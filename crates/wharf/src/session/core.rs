@@ -2,8 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,43 +37,47 @@ pub(crate) struct SessionCore<H: Handler> {
     pub(crate) out: Mutex<SendQueue>,
     /// Mirrors of `out`'s counts, for looks without the lock.
     queued_bytes: AtomicUsize,
-    queued_frames: AtomicUsize,
+    queued_frames: AtomicU32,
     /// Grains of memory in what is not decoded, and in the mailbox.
-    kept: AtomicUsize,
-    posted: AtomicUsize,
+    kept: AtomicU32,
+    posted: AtomicU32,
     /// The list of a turn that it joined last and is still on; 0 for none.
     pub(crate) gathered_by: AtomicUsize,
     pub(crate) mailbox: Mutex<Mailbox<H>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) counts: SessionCounts,
-    pub(crate) peer: SocketAddr,
-    /// The client behind a balancer, from its PROXY header.
-    pub(crate) proxied: OnceLock<Box<SocketAddr>>,
+    /// Behind a balancer the client, once its PROXY header has come.
+    peer: Mutex<SocketAddr>,
 }
 
 /// Jobs posted and not run.
 pub(crate) struct Mailbox<H: Handler> {
     pub(crate) jobs: Lazy<Job<H>>,
-    /// Of the jobs; what they own elsewhere is not known.
-    bytes: usize,
+    /// Of the jobs, at most so many; what they own elsewhere is not known.
+    bytes: u32,
     pub(crate) closed: bool,
 }
 
 impl<H: Handler> Mailbox<H> {
     pub(crate) fn push(&mut self, job: Job<H>) {
-        self.bytes += bytes_of(&job);
+        self.bytes = self.bytes.saturating_add(bytes_of(&job));
         self.jobs.push_back(job);
     }
 
     fn pop(&mut self) -> Option<Job<H>> {
         let job = self.jobs.pop_front()?;
-        self.bytes -= bytes_of(&job);
+        self.bytes = self.bytes.saturating_sub(bytes_of(&job));
         Some(job)
     }
 }
 
-fn bytes_of<H: Handler>(job: &Job<H>) -> usize {
-    size_of::<Job<H>>() + size_of_val(&**job)
+fn bytes_of<H: Handler>(job: &Job<H>) -> u32 {
+    small(size_of::<Job<H>>() + size_of_val(&**job))
+}
+
+/// Numbers that are small where it matters: half a word in each session.
+pub(crate) fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// What a session has moved; written by the holder of the turn (in) or flush right (out) alone.
@@ -110,7 +114,7 @@ pub(crate) struct TurnState<S> {
     /// Bytes received and not decoded: a partial frame, or what a budget left.
     pub(crate) partial: Vec<u8>,
     /// How many of them the framing has seen without finding an end.
-    pub(crate) seen: usize,
+    pub(crate) seen: u32,
     /// Counted among the sessions of its address.
     pub(crate) admitted: bool,
     /// Counted as a refused connection.
@@ -122,7 +126,7 @@ pub(crate) struct TurnState<S> {
     /// What is left of its rates, if it has any.
     pub(crate) meter: Option<Box<Meter>>,
     /// Bytes read and thrown away after the close.
-    pub(crate) discarded: usize,
+    pub(crate) discarded: u32,
 }
 
 /// What the holder of the flush right may touch.
@@ -214,9 +218,9 @@ impl<H: Handler> SessionCore<H> {
             }),
             out: Mutex::default(),
             queued_bytes: AtomicUsize::new(0),
-            queued_frames: AtomicUsize::new(0),
-            kept: AtomicUsize::new(0),
-            posted: AtomicUsize::new(0),
+            queued_frames: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
+            posted: AtomicU32::new(0),
             gathered_by: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox {
                 jobs: Lazy::default(),
@@ -225,14 +229,18 @@ impl<H: Handler> SessionCore<H> {
             }),
             deadlines: Deadlines::default(),
             counts: SessionCounts::default(),
-            peer,
-            proxied: OnceLock::new(),
+            peer: Mutex::new(peer),
         }
     }
 
     /// The peer, as the user means it: behind a balancer, the client.
     pub(crate) fn peer(&self) -> SocketAddr {
-        self.proxied.get().map_or(self.peer, |addr| **addr)
+        *self.peer.lock()
+    }
+
+    /// The PROXY header has come.
+    pub(crate) fn set_peer(&self, client: SocketAddr) {
+        *self.peer.lock() = client;
     }
 
     /// Reasons appear: queues a turn if they make one due.
@@ -323,14 +331,16 @@ impl<H: Handler> SessionCore<H> {
     /// Bytes and frames that waited in `out` a moment ago.
     pub(crate) fn queued(&self) -> (usize, usize) {
         let bytes = self.queued_bytes.load(Ordering::Relaxed);
-        (bytes, self.queued_frames.load(Ordering::Relaxed))
+        let frames = self.queued_frames.load(Ordering::Relaxed);
+        (bytes, frames as usize)
     }
 
     /// Under the queue's lock: shows its counts to those who look without it.
     pub(crate) fn mirror(&self, queue: &SendQueue) {
         let before = self.queue_grains();
         self.queued_bytes.store(queue.bytes(), Ordering::Relaxed);
-        self.queued_frames.store(queue.frames(), Ordering::Relaxed);
+        self.queued_frames
+            .store(small(queue.frames()), Ordering::Relaxed);
         self.note_memory(before, self.queue_grains());
     }
 
@@ -342,9 +352,9 @@ impl<H: Handler> SessionCore<H> {
 
     /// The holder of the turn keeps so many bytes undecoded, and may be refused to.
     pub(crate) fn keep(self: &Arc<Self>, bytes: usize) {
-        let (before, after) = (self.kept.load(Ordering::Relaxed), grains(bytes));
+        let (before, after) = (self.kept_grains(), grains(bytes));
         if before != after {
-            self.kept.store(after, Ordering::Relaxed);
+            self.kept.store(small(after), Ordering::Relaxed);
             self.note_memory(before, after);
             if after > before && self.net.memory.refuses(after) {
                 self.close(CloseHow::Abort, CloseReason::MemoryCeiling);
@@ -352,15 +362,19 @@ impl<H: Handler> SessionCore<H> {
         }
     }
 
+    fn kept_grains(&self) -> usize {
+        self.kept.load(Ordering::Relaxed) as usize
+    }
+
     /// Grains of memory in the mailbox.
     pub(crate) fn posted_grains(&self) -> usize {
-        self.posted.load(Ordering::Relaxed)
+        self.posted.load(Ordering::Relaxed) as usize
     }
 
     /// Under the mailbox's lock: counts what it holds now.
     pub(crate) fn note_mailbox(&self, mailbox: &Mailbox<H>) {
-        let (before, after) = (self.posted_grains(), grains(mailbox.bytes));
-        self.posted.store(after, Ordering::Relaxed);
+        let (before, after) = (self.posted_grains(), grains(mailbox.bytes as usize));
+        self.posted.store(small(after), Ordering::Relaxed);
         self.note_memory(before, after);
     }
 
@@ -389,7 +403,7 @@ impl<H: Handler> SessionCore<H> {
 
     /// Grains of memory in all of it.
     pub(crate) fn held_grains(&self) -> usize {
-        self.queue_grains() + self.kept.load(Ordering::Relaxed) + self.posted_grains()
+        self.queue_grains() + self.kept_grains() + self.posted_grains()
     }
 
     /// The close that was asked for.
@@ -421,5 +435,31 @@ impl<H: Handler> std::fmt::Debug for SessionCore<H> {
             .field("network", &self.net.name)
             .field("peer", &self.peer())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+    use crate::{Frame, Refuse, Session};
+
+    struct Nothing;
+
+    impl Handler for Nothing {
+        type State = ();
+
+        fn on_open(&self, _: &Session<Self>) -> std::result::Result<(), Refuse> {
+            Ok(())
+        }
+
+        fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> crate::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What thousands of idle sessions keep is mostly this.
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<SessionCore<Nothing>>() <= 344);
     }
 }

@@ -149,10 +149,10 @@ pub(crate) struct SendQueue {
     entries: Lazy<Entry>,
     /// Bytes and frames accepted and not written, those in the flush's hands included.
     bytes: usize,
-    frames: usize,
+    frames: u32,
     /// Those of them that no flush has taken: what may still be dropped.
     waiting_bytes: usize,
-    waiting_frames: usize,
+    waiting_frames: u32,
     /// Set once: no frame is accepted any more.
     closing: Option<Box<(CloseHow, CloseReason)>>,
     /// Pause guards alive. Kept here for the lock: see `SessionCore::pause`.
@@ -174,7 +174,7 @@ impl SendQueue {
         self.push_taken(entry);
         Ok(Pushed {
             dropped,
-            high: limits.is_high(self.bytes, self.frames),
+            high: limits.is_high(self.bytes, self.frames()),
         })
     }
 
@@ -199,7 +199,7 @@ impl SendQueue {
         }
         Ok(Pushed {
             dropped,
-            high: limits.is_high(self.bytes, self.frames),
+            high: limits.is_high(self.bytes, self.frames()),
         })
     }
 
@@ -219,9 +219,11 @@ impl SendQueue {
         if self.closing.is_some() {
             return Err(SendError::Closed);
         }
-        let (bytes, frames) = (bytes + extra, frames as usize);
-        let fits = |used: (usize, usize)| {
-            used.0 + bytes <= limits.bytes_max && used.1 + frames <= limits.frames_max
+        let bytes = bytes + extra;
+        let fits = |used: (usize, u32)| {
+            let all = used.1.checked_add(frames);
+            let frames_fit = all.is_some_and(|all| all as usize <= limits.frames_max);
+            frames_fit && used.0 + bytes <= limits.bytes_max
         };
         let mut dropped = 0;
         while !fits((self.bytes, self.frames)) {
@@ -239,7 +241,7 @@ impl SendQueue {
 
     /// Drops the oldest entry to make room; returns its frames. `None`, and nothing is dropped, if
     /// that can't help: even without all that waits it does not fit beside what the flush holds.
-    fn drop_oldest(&mut self, fits: impl Fn((usize, usize)) -> bool) -> Option<u32> {
+    fn drop_oldest(&mut self, fits: impl Fn((usize, u32)) -> bool) -> Option<u32> {
         let held = (
             self.bytes - self.waiting_bytes,
             self.frames - self.waiting_frames,
@@ -251,30 +253,30 @@ impl SendQueue {
         if self.held_back as usize > self.entries.len() {
             self.held_back -= 1;
         }
-        self.taken(old.bytes.len(), old.frames as usize);
-        self.written(old.bytes.len(), old.frames as usize);
+        self.taken(old.bytes.len(), old.frames);
+        self.written(old.bytes.len(), old.frames);
         Some(old.frames)
     }
 
-    fn taken(&mut self, bytes: usize, frames: usize) {
+    fn taken(&mut self, bytes: usize, frames: u32) {
         self.waiting_bytes -= bytes;
         self.waiting_frames -= frames;
     }
 
     /// Appends what was accepted before: no limit applies, and no close refuses it.
     pub(crate) fn push_taken(&mut self, entry: Entry) {
-        self.count_waiting(entry.bytes.len(), entry.frames as usize);
+        self.count_waiting(entry.bytes.len(), entry.frames);
         self.entries.push_back(entry);
     }
 
-    fn count_waiting(&mut self, bytes: usize, frames: usize) {
+    fn count_waiting(&mut self, bytes: usize, frames: u32) {
         self.account(bytes, frames);
         self.waiting_bytes += bytes;
         self.waiting_frames += frames;
     }
 
     /// Counts bytes that went past the queue into the flush's hands.
-    pub(crate) fn account(&mut self, bytes: usize, frames: usize) {
+    pub(crate) fn account(&mut self, bytes: usize, frames: u32) {
         self.bytes += bytes;
         self.frames += frames;
     }
@@ -285,14 +287,14 @@ impl SendQueue {
             let Some(entry) = self.entries.pop_front() else {
                 break;
             };
-            self.taken(entry.bytes.len(), entry.frames as usize);
+            self.taken(entry.bytes.len(), entry.frames);
             into.push_back(entry);
         }
         self.entries.shrink();
     }
 
     /// These bytes and frames are written, or dropped.
-    pub(crate) fn written(&mut self, bytes: usize, frames: usize) {
+    pub(crate) fn written(&mut self, bytes: usize, frames: u32) {
         debug_assert!(self.bytes >= bytes && self.frames >= frames);
         self.bytes = self.bytes.saturating_sub(bytes);
         self.frames = self.frames.saturating_sub(frames);
@@ -303,7 +305,7 @@ impl SendQueue {
         self.entries.clear();
         self.held_back = 0;
         (self.bytes, self.waiting_bytes, self.waiting_frames) = (0, 0, 0);
-        std::mem::take(&mut self.frames)
+        std::mem::take(&mut self.frames) as usize
     }
 
     /// Bytes accepted and not written.
@@ -313,7 +315,7 @@ impl SendQueue {
 
     /// Frames accepted and not written.
     pub(crate) fn frames(&self) -> usize {
-        self.frames
+        self.frames as usize
     }
 
     /// Whether there is nothing for the flush to take.

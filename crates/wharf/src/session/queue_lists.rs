@@ -127,7 +127,7 @@ impl Plain {
             self.held.remove(0);
         }
         self.skip = left;
-        queue.written(n, frames);
+        queue.written(n, u32::try_from(frames).expect("there are few"));
     }
 }
 
