@@ -20,8 +20,11 @@ use crate::exit::Failure;
 pub(crate) const WAKE: Token = Token(usize::MAX);
 /// Connects of one thread in flight: well below the usual listen backlog of 128 of older systems.
 const CONNECTING_MAX: usize = 64;
-/// How long outstanding replies are awaited after the sending stopped.
-pub(crate) const DRAIN: u64 = 5_000_000_000;
+/// How long outstanding replies are awaited after the sending stopped, or after the last of them
+/// came: a slow server loses nothing.
+const DRAIN: u64 = 5_000_000_000;
+/// And in all.
+const DRAIN_MAX: u64 = 12 * DRAIN;
 /// Longest wait for events, so that a lost wake-up cannot hang the run.
 const WAIT_MAX: u64 = 100_000_000;
 /// Looks of a draining broadcast run at what the other threads have sent.
@@ -58,6 +61,8 @@ pub(crate) struct Runner<'a> {
     turns: Option<Turns>,
     /// broadcast: a frame of one of our senders reached everybody.
     pub(crate) credit: bool,
+    /// When a connection was last reported.
+    heard_at: u64,
     /// broadcast: when the next greeting is sent; [`UNSET`] while one is on its way.
     pub(crate) greet_at: u64,
     /// Why this thread must end the run.
@@ -94,6 +99,7 @@ impl<'a> Runner<'a> {
             schedule,
             turns: schedule.map(|schedule| schedule.turns(thread, config.threads)),
             credit: false,
+            heard_at: 0,
             greet_at: if config.mode == Mode::Broadcast && thread == 0 {
                 0
             } else {
@@ -282,7 +288,7 @@ impl<'a> Runner<'a> {
             wake = wake.min(due.map_or(UNSET, |due| start + due));
             wake = wake.min(self.retries.front().map_or(UNSET, |retry| retry.0));
         } else {
-            wake = wake.min(stop + DRAIN);
+            wake = wake.min(self.drain_ends());
             if self.shared.board.is_some() {
                 wake = wake.min(now + DRAIN_LOOK);
             }
@@ -296,6 +302,7 @@ impl<'a> Runner<'a> {
             return;
         }
         let index = event.token().0;
+        self.heard_at = self.shared.now();
         if matches!(self.conns[index].state, State::Connecting(..)) {
             match self.finish_connect(index) {
                 Ok(_) => {}
@@ -375,7 +382,13 @@ impl<'a> Runner<'a> {
         if self.shared.config.frames.is_some() && self.started && self.all_spent() {
             return true;
         }
-        self.stopping && (self.drained() || self.shared.now() >= self.shared.stop() + DRAIN)
+        self.stopping && (self.drained() || self.shared.now() >= self.drain_ends())
+    }
+
+    /// When who stopped sending stops waiting too.
+    fn drain_ends(&self) -> u64 {
+        let stop = self.shared.stop();
+        (stop.max(self.heard_at) + DRAIN).min(stop + DRAIN_MAX)
     }
 
     /// Whether each connection has had all of its frames answered.
