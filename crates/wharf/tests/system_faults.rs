@@ -8,11 +8,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use Outcome::{Closes, PortStops, Refuses, Retries, ServesLater, Skips, StartFails, Unseen};
+use Outcome::{Breaks, Closes, Refuses, Retries, ServesLater, Skips, StartFails, Unseen};
 use wharf::sim::{Call, Faults, Sim, SimPeer};
-use wharf::{CloseReason, Frame, Handler, Host, LinkState, Network, Reconnect, Refuse, Session};
+use wharf::{
+    CloseReason, Frame, Handler, Host, LinkState, Network, Port, Reconnect, Refuse, Session,
+};
 
-/// What comes of a failure. In all cases but `PortStops` everybody else is served on.
+/// What comes of a failure. In all cases but `Breaks` everybody else is served on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// Nobody notices: the call is made again.
@@ -29,9 +31,9 @@ enum Outcome {
     Retries,
     /// `Host::start` says so, and leaves nothing open.
     StartFails,
-    /// The queue itself is broken: the port's workers end, its sessions hang and have no
-    /// `on_close`, and a stop still works.
-    PortStops,
+    /// The queue itself is broken: the port's sessions end for the reason `io`, its listeners and
+    /// links stop, the port's snapshot says so, and its jobs go on.
+    Breaks,
 }
 
 const EINTR: (&str, i32) = ("EINTR", 4);
@@ -56,7 +58,8 @@ const STORM: u32 = 1000;
 const TABLE: &[(Call, (&str, i32), u32, Outcome)] = &[
     (Call::Wait, EINTR, 1, Unseen),
     (Call::Wait, EINTR, STORM, Unseen),
-    (Call::Wait, EBADF, 1, PortStops),
+    (Call::Wait, EBADF, 1, Breaks),
+    (Call::Wait, EBADF, STORM, Breaks),
     (Call::Accept, EINTR, 1, Unseen),
     (Call::Accept, EAGAIN, 1, Unseen),
     (Call::Accept, EAGAIN, STORM, Unseen),
@@ -119,6 +122,7 @@ impl Handler for Echo {
 struct Scene {
     sim: Sim,
     host: Host,
+    port: Port,
     server: Network<Echo>,
     link: Network<Echo>,
     ends: Echo,
@@ -150,6 +154,7 @@ impl Scene {
         let scene = Self {
             sim,
             host,
+            port,
             server,
             link,
             ends,
@@ -207,6 +212,21 @@ impl Scene {
         sim.run_until(|| sim.failures_left() == 0).unwrap();
     }
 
+    /// Nobody is served any more, each has been told, and what needs no queue goes on.
+    fn is_broken(&self, got: &[u8], stands: bool) {
+        assert_eq!((got, stands), (&b""[..], false));
+        assert_eq!(self.other.read(&mut Vec::new()).ok(), None, "a reset");
+        assert_eq!(self.link.links(), [LinkState::Stopped]);
+        let late = self.sim.connect(SERVED.parse().unwrap());
+        self.sim.run_for(Duration::from_secs(1)).unwrap();
+        assert!(!late.is_connected(), "nobody listens");
+        let (done, told) = std::sync::mpsc::sync_channel(1);
+        let job = move || done.send(()).unwrap();
+        self.port.post_after(Duration::from_secs(1), job).unwrap();
+        self.sim.run_for(Duration::from_secs(2)).unwrap();
+        assert_eq!(told.try_recv(), Ok(()));
+    }
+
     /// The bytes that the victim gets, and whether its connection stands.
     fn victim_gets(&self) -> (Vec<u8>, bool) {
         let mut got = Vec::new();
@@ -240,22 +260,23 @@ fn row(call: Call, code: i32, times: u32, outcome: Outcome) {
         Unseen | ServesLater | Skips => scene.is_served(&scene.victim),
         Closes(_) | Refuses => assert_eq!((&got[..], stands), (&b""[..], false)),
         Retries => scene.link_is_up(),
-        PortStops | StartFails => {}
+        Breaks => scene.is_broken(&got, stands),
+        StartFails => {}
     }
     let (reasons, backoffs, aborted, refused) = match outcome {
         Closes(reason) => (vec![reason], 0, 0, 0),
+        Breaks => (vec!["io", "io"], 0, 0, 0),
         ServesLater => (vec![], u64::from(times), 0, 0),
         Skips => (vec![], 0, u64::from(times), 0),
         Refuses => (vec![], 0, 0, 1),
-        Unseen | Retries | StartFails | PortStops => (vec![], 0, 0, 0),
+        Unseen | Retries | StartFails => (vec![], 0, 0, 0),
     };
     assert_eq!(ends, reasons);
     assert_eq!(after.accept_backoffs - before.accept_backoffs, backoffs);
     assert_eq!(after.refused_aborted - before.refused_aborted, aborted);
     assert_eq!(after.refused_system - before.refused_system, refused);
-    if outcome == PortStops {
-        assert_eq!(got, b"", "nobody serves any more");
-    } else {
+    assert_eq!(scene.host.stats().ports[0].broken, outcome == Breaks);
+    if outcome != Breaks {
         scene.is_served(&scene.other);
         scene.link_is_up();
     }
@@ -264,9 +285,7 @@ fn row(call: Call, code: i32, times: u32, outcome: Outcome) {
     assert_eq!(scene.sim.descriptors(), 0);
     let opened = scene.host.stats().networks[0].opened;
     let closed = scene.ends.0.lock().unwrap().len() as u64;
-    // With the port its workers are gone, and nobody is left to run an `on_close`.
-    let expected = if outcome == PortStops { 0 } else { opened };
-    assert_eq!(closed, expected, "an on_close each");
+    assert_eq!(closed, opened, "an on_close each");
 }
 
 fn start_fails(call: Call, code: i32) {

@@ -228,6 +228,10 @@ impl<H: Handler> NetworkCore<H> {
                 if let Some(session) = session.as_ref().filter(|_| self.is_stopping()) {
                     session.close(CloseHow::Graceful, CloseReason::Shutdown);
                 }
+                // The same of a queue that failed meanwhile.
+                if let Some(session) = session.as_ref().filter(|_| self.port.is_broken()) {
+                    session.close(CloseHow::Abort, CloseReason::Io(io::ErrorKind::Other));
+                }
                 session
             }
             failed => {
@@ -314,6 +318,10 @@ impl<H: Handler> Served for Listener<H> {
             let port = Arc::clone(&self.net.port);
             port.push_work(self);
         }
+    }
+
+    fn unreported(self: Arc<Self>, _: io::ErrorKind) {
+        self.shutdown(true);
     }
 
     fn discard(self: Arc<Self>) {

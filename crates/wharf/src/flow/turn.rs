@@ -135,6 +135,10 @@ impl<H: Handler> Served for SessionCore<H> {
         self.close(how, CloseReason::Shutdown);
     }
 
+    fn unreported(self: Arc<Self>, why: io::ErrorKind) {
+        self.close(CloseHow::Abort, CloseReason::Io(why));
+    }
+
     fn shed(self: Arc<Self>) {
         self.close(CloseHow::Abort, CloseReason::MemoryCeiling);
     }

@@ -356,7 +356,7 @@ impl Crew {
                     (queue.resize(workers), queue.workers())
                 };
                 if wake {
-                    self.core.backend.wake();
+                    self.core.wake();
                 }
                 // Whoever is hired waits for the supervisor.
                 host.attention.notify_all();
@@ -385,7 +385,7 @@ impl Crew {
         let wake = queue.resize(have);
         drop(queue);
         if wake {
-            self.core.backend.wake();
+            self.core.wake();
         }
         self.workers.store(have, Ordering::Relaxed);
     }

@@ -205,5 +205,9 @@ impl<H: Handler> Served for Link<H> {
         self.net.port.table.remove(self.token);
     }
 
+    fn unreported(self: Arc<Self>, _: io::ErrorKind) {
+        self.shutdown(true);
+    }
+
     fn discard(self: Arc<Self>) {}
 }

@@ -192,7 +192,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// empty harvest, not an error.
     ///
     /// # Errors
-    /// Only a queue that is broken beyond use; the worker logs it and stops its port.
+    /// Only a queue that is broken beyond use; what hangs on it ends then (`port/broken.rs`).
     fn wait(&self, out: &mut Vec<Ready>, max: usize, how: Wait) -> io::Result<()>;
 
     /// Ends some worker's sleep (clause 7). Callable from any thread.

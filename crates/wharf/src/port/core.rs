@@ -9,6 +9,7 @@ use super::contract::{Backend, Token};
 use super::current;
 use super::jobs::Jobs;
 use super::nap::Naps;
+use super::parking::Parking;
 use super::rescue::{RESCUE_AFTER, Rescue};
 use super::served::Served;
 use super::table::Table;
@@ -36,6 +37,8 @@ pub(crate) struct PortCore {
     /// The earliest deadline: looked at between turns without the lock.
     due: AtomicU64,
     quitting: AtomicBool,
+    /// Set once its queue has failed: where its workers sleep then.
+    pub(super) broken: OnceLock<Option<Parking>>,
     /// One for each worker there may be, then one for all other threads. Set at start.
     slots: OnceLock<Box<[Arc<WorkerSlot>]>>,
     /// Which slots have a worker.
@@ -142,6 +145,7 @@ impl PortCore {
             timers: Mutex::default(),
             due: AtomicU64::new(Time::NEVER.as_nanos()),
             quitting: AtomicBool::new(false),
+            broken: OnceLock::new(),
             slots: OnceLock::new(),
             taken: Mutex::default(),
             guardian: OnceLock::new(),
@@ -238,7 +242,7 @@ impl PortCore {
             queue.push(item.lane(), item, now)
         };
         if wake {
-            self.backend.wake();
+            self.wake();
         }
     }
 
@@ -271,7 +275,7 @@ impl PortCore {
             }
             drop(queue);
             if wake {
-                core.backend.wake();
+                core.wake();
             }
             if std::ptr::eq(core, self) {
                 self.naps.own_turn();
@@ -300,14 +304,14 @@ impl PortCore {
             from.is_some_and(|from| queue.relane(from, to, now, is))
         };
         if wake {
-            self.backend.wake();
+            self.wake();
         }
     }
 
     /// Queues port work: the caller has just set the item's mark.
     pub(crate) fn push_work(&self, item: Arc<dyn Served>) {
         if self.queue.lock().push_work(item) {
-            self.backend.wake();
+            self.wake();
             self.naps.end();
         }
     }
@@ -322,7 +326,7 @@ impl PortCore {
             queue.push_work(item)
         };
         if wake {
-            self.backend.wake();
+            self.wake();
             self.naps.end();
         }
         None
@@ -336,7 +340,7 @@ impl PortCore {
             .store(timers.earliest().as_nanos(), Ordering::Relaxed);
         // Under the lock: of two changes the backend must hear the later one last.
         if let Some(at) = change {
-            self.backend.set_timer(Some(at));
+            self.set_timer(at);
         }
     }
 
@@ -375,7 +379,7 @@ impl PortCore {
         let mut timers = self.timers.lock();
         // Under the lock, as in `arm`.
         if let Some(at) = timers.fired() {
-            self.backend.set_timer(Some(at));
+            self.set_timer(at);
         }
     }
 
@@ -418,7 +422,7 @@ impl PortCore {
     /// Tells the workers to end after the turn they are in.
     pub(crate) fn quit(&self) {
         self.quitting.store(true, Ordering::Release);
-        self.backend.wake();
+        self.wake();
         self.naps.end();
     }
 

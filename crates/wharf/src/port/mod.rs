@@ -8,6 +8,7 @@ mod ahead;
 mod aside;
 mod backends;
 mod batch;
+mod broken;
 mod clock;
 #[cfg(test)]
 mod conformance;

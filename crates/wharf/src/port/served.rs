@@ -97,6 +97,11 @@ pub(crate) trait Served: Send + Sync + 'static {
         let _ = abort;
     }
 
+    /// The queue of its port has failed, so nothing reports its socket any more: ends at once.
+    fn unreported(self: Arc<Self>, why: io::ErrorKind) {
+        let _ = why;
+    }
+
     /// Ends at once to give back the memory that it holds.
     fn shed(self: Arc<Self>) {}
 

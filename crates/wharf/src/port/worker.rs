@@ -206,12 +206,11 @@ impl Worker {
     }
 
     /// Looks at the kernel without sleeping for as long as the port's `spin` says.
-    fn spin(&mut self, max: usize) -> std::io::Result<()> {
+    fn spin(&mut self, max: usize) {
         let until = self.port.now() + self.spin;
         while self.reports.is_empty() && self.port.now() < until {
-            self.port.backend.wait(&mut self.reports, max, Wait::Poll)?;
+            self.port.wait(&mut self.reports, max, Wait::Poll);
         }
-        Ok(())
     }
 }
 
@@ -288,7 +287,7 @@ impl Drive for Worker {
         }
         if wake {
             // With the last worker gone the wake is for nobody, and harmless.
-            self.port.backend.wake();
+            self.port.wake();
         }
         match picked {
             None => Step::Quit,
@@ -322,7 +321,6 @@ impl Drive for Worker {
         let slot = &*self.slot;
         slot.harvests.add_own(1);
         let blocking = how == Wait::Block;
-        let mut waited = Ok(());
         if blocking {
             slot.parks.add_own(1);
             if !self.handed.is_empty() {
@@ -332,18 +330,14 @@ impl Drive for Worker {
                 self.handed.clear();
             }
             if self.spin > Duration::ZERO && self.port.backend.is_real_time() {
-                waited = self.spin(max);
+                self.spin(max);
             }
         }
-        if waited.is_ok() && self.reports.is_empty() {
-            waited = self.port.backend.wait(&mut self.reports, max, how);
+        if self.reports.is_empty() {
+            self.port.wait(&mut self.reports, max, how);
         }
         if std::mem::take(&mut self.parked) {
             self.port.queue.lock().unpark();
-        }
-        if let Err(error) = waited {
-            tracing::error!(port = %self.port.name, %error, "the kernel queue broke: stopping");
-            self.port.quit();
         }
         self.take_in();
     }
@@ -364,7 +358,7 @@ impl Drop for Worker {
                 queue.leave()
             };
             if wake {
-                self.port.backend.wake();
+                self.port.wake();
             }
         }
         self.port.alive.fetch_sub(1, Ordering::AcqRel);

@@ -61,6 +61,9 @@ pub struct PortSnapshot {
     pub stale_reports: u64,
     /// What its plain jobs have come to.
     pub jobs: JobStats,
+    /// Whether its kernel queue has failed: its sessions have ended then, its listeners and links
+    /// are stopped, and only another host serves again. Jobs and strands go on.
+    pub broken: bool,
 }
 
 /// What a worker has done.
@@ -255,6 +258,7 @@ fn of_port(port: &PortCore) -> PortSnapshot {
         queued,
         stale_reports: port.table.stale_reports(),
         jobs: port.jobs.stats(),
+        broken: port.is_broken(),
     }
 }
 
