@@ -84,8 +84,12 @@ impl Plain {
         if into.len() < max {
             assert_eq!(frames, self.released, "and the rest is");
         }
-        let bytes: Vec<u8> = into.iter().flat_map(|entry| entry.bytes.to_vec()).collect();
-        let expected: Vec<u8> = self.waiting.drain(..frames).flatten().collect();
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        into.iter()
+            .for_each(|entry| bytes.extend_from_slice(&entry.bytes));
+        self.waiting
+            .drain(..frames)
+            .for_each(|frame| expected.extend(frame));
         assert_eq!(bytes, expected, "in order");
         self.released -= frames;
         self.taken = (self.taken.0 + bytes.len(), self.taken.1 + frames);
