@@ -1,6 +1,8 @@
 //! A port as its workers drive it, around the real [`RunQueue`]: `port/worker.rs` and the kernel's
 //! queue with its wake.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex};
 
@@ -58,8 +60,6 @@ struct Progress {
     done: usize,
     /// Workers that were too many, and have left.
     left: usize,
-    /// The stuck callbacks return.
-    over: bool,
 }
 
 /// `PortCore`.
@@ -69,6 +69,9 @@ pub(super) struct Port {
     reported: Condvar,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    /// The stuck callbacks return, and the workers quit. No part of the protocol, so that loom
+    /// need not try what comes before a look at it and what behind.
+    over: AtomicBool,
     mover: Mover,
 }
 
@@ -84,6 +87,7 @@ impl Port {
             reported: Condvar::new(),
             progress: Mutex::default(),
             progressed: Condvar::new(),
+            over: AtomicBool::new(false),
             mover: Mover {
                 word: Word::new(0),
                 lane: AtomicUsize::new(0),
@@ -252,7 +256,7 @@ impl Port {
     fn serve(&self, item: Item) {
         let mut progress = self.progress.lock().unwrap();
         if matches!(item, Item::Stuck(_)) {
-            while !progress.over {
+            while !self.is_over() {
                 progress = self.progressed.wait(progress).unwrap();
             }
         } else {
@@ -262,7 +266,7 @@ impl Port {
     }
 
     fn is_over(&self) -> bool {
-        self.progress.lock().unwrap().over
+        self.over.load(SeqCst)
     }
 
     /// Waits until so many items are served (loom fails the model if that never comes), then lets
@@ -278,7 +282,7 @@ impl Port {
             progress = self.progressed.wait(progress).unwrap();
         }
         assert_eq!((progress.done, progress.left), (items, left));
-        progress.over = true;
+        self.over.store(true, SeqCst);
         self.progressed.notify_all();
         drop(progress);
         self.wake();
