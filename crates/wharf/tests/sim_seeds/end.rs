@@ -26,6 +26,8 @@ impl Run {
     pub(crate) fn end(mut self) -> Result<(), String> {
         if self.plan.ending == Ending::Quiet {
             self.become_quiet()?;
+        } else {
+            self.check_broken()?;
         }
         if self.plan.ending == Ending::Drop {
             // Handlers may stop it first; the drop waits for the end of that.
@@ -57,6 +59,25 @@ impl Run {
                 "the host is gone, but {more} handlers or states live on"
             )),
         }
+    }
+
+    /// G2: where a queue has failed, sessions end by themselves, and nobody has to stop the host.
+    fn check_broken(&mut self) -> Result<(), String> {
+        self.sim.fail_no_more();
+        for step in 0..STEPS_MAX {
+            if step % 64 == 0 {
+                let stats = self.host.stats();
+                let broken = |name: &str| stats.port(name).is_some_and(|port| port.broken);
+                let mut networks = stats.networks.iter();
+                if !networks.any(|network| network.sessions_live > 0 && broken(&network.port)) {
+                    return Ok(());
+                }
+            }
+            drop(std::mem::take(&mut *self.judge.guards.lock()));
+            self.sim.step();
+            self.verdict()?;
+        }
+        Err("G2: a port's queue has failed, and its sessions live on".to_owned())
     }
 
     /// Everybody finishes what was begun; then nothing may be left undone (R1, R3, R9: a lost

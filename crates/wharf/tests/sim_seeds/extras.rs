@@ -10,6 +10,7 @@ use wharf::sim::{Call, Sim};
 
 /// Linux's numbers, which the simulation hands on as they are.
 const EINTR: i32 = 4;
+const EBADF: i32 = 9;
 const EAGAIN: i32 = 11;
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
@@ -53,14 +54,17 @@ const DEADLY: [(Call, i32); 9] = [
 pub(crate) struct Extras {
     rng: fastrand::Rng,
     harmless: bool,
-    pub(crate) deadly: bool,
+    deadly: bool,
     jumps: bool,
+    /// The queue of a port fails at some moment.
+    breaks: bool,
     pub(crate) flush: FlushMode,
     pub(crate) rooms: usize,
 }
 
 impl Extras {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// `may_break`: nobody expects to be served at the end.
+    pub(crate) fn new(seed: u64, may_break: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0xe47a);
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let (harmless, deadly, jumps) = (one_in(3), one_in(5), one_in(5));
@@ -75,9 +79,15 @@ impl Extras {
             harmless,
             deadly,
             jumps,
+            breaks: may_break && fastrand::Rng::with_seed(seed ^ 0xb20c).u32(0..4) == 0,
             flush,
             rooms,
         }
+    }
+
+    /// Whether sessions end because the system fails.
+    pub(crate) fn fails(&self) -> bool {
+        self.deadly || self.breaks
     }
 
     /// Perhaps something, before a step.
@@ -87,6 +97,9 @@ impl Extras {
         }
         if self.deadly && self.rng.u32(0..150) == 0 {
             self.fail(sim, &DEADLY);
+        }
+        if self.breaks && self.rng.u32(0..1000) == 0 {
+            sim.fail(Call::Wait, &io::Error::from_raw_os_error(EBADF), 1);
         }
         if self.jumps && self.rng.u32(0..400) == 0 {
             let magnitude = self.rng.u32(0..16);

@@ -13,7 +13,7 @@ use crate::game::{Game, post_reply};
 use crate::judge::{Judge, did};
 use crate::link::Link;
 use crate::peer::Peer;
-use crate::plan::Plan;
+use crate::plan::{Ending, Plan};
 use crate::rooms;
 use crate::wire;
 
@@ -40,10 +40,10 @@ impl Run {
     pub(crate) fn start(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let plan = Plan::new(&mut rng);
-        let mut extras = Extras::new(seed);
+        let mut extras = Extras::new(seed, plan.ending != Ending::Quiet);
         let sim = Sim::with_faults(seed, plan.faults.clone());
         sim.set_limits(STEPS_MAX, TIME_MAX);
-        let judge = Judge::new(&sim, seed, plan.allowed(extras.deadly));
+        let judge = Judge::new(&sim, seed, plan.allowed(extras.fails()));
         let mut host = Host::simulated(&sim);
         host.set_drain_deadline(plan.drain);
         let (ports, pools, crews) =
