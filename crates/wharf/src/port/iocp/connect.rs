@@ -30,7 +30,7 @@ pub(super) fn start(
     socket.bind(&any.into())?;
     shared.bell.port.associate(socket.as_socket())?;
     let connect_ex = shared.connect_ex(&socket)?;
-    let owned = OwnedStream::connecting(socket, shared);
+    let owned = OwnedStream::connecting(socket, shared, options);
     let to = Box::new(addr.into());
     let body = Body::Connect(Arc::clone(&owned.stream), owned.recv_op(), to);
     let op = Op::new(body, &shared.ops);

@@ -177,7 +177,7 @@ impl OwnedListener {
         let shared = &self.handle.shared;
         let associated = shared.bell.port.associate(socket.as_socket());
         associated.map_err(gone)?;
-        Ok((OwnedStream::connected(socket, shared), peer))
+        Ok((OwnedStream::connected(socket, shared, options), peer))
     }
 }
 

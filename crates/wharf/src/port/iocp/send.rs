@@ -16,10 +16,19 @@ use super::op::{Body, Completion, Op};
 use super::shared::Shared;
 use super::status;
 use super::stream::{FAILED, OwnedStream, Stream};
-use crate::port::contract::{Bits, Ready};
+use crate::port::contract::{Bits, Ready, SocketOptions};
 
 /// The most that one overlapped send takes: bounds what a stream without room pins.
 const TAKEN_MAX: usize = 64 * 1024;
+/// Less is not worth a packet.
+const TAKEN_MIN: usize = 4096;
+
+/// The most that one overlapped send of a socket takes. What was taken has left the send queue and
+/// counts as sent, like what is in the system's buffer: who wants that small wants this small.
+pub(super) fn taken_max(options: &SocketOptions) -> usize {
+    let buffer = options.send_buffer_bytes.unwrap_or(TAKEN_MAX);
+    buffer.clamp(TAKEN_MIN, TAKEN_MAX)
+}
 
 /// The overlapped send of a stream.
 #[derive(Debug, Default)]
@@ -92,7 +101,7 @@ impl OwnedStream {
     ) -> io::Result<usize> {
         let mut bytes = Vec::new();
         for buffer in from {
-            let room = TAKEN_MAX - bytes.len();
+            let room = self.taken_max - bytes.len();
             bytes.extend_from_slice(&buffer[..buffer.len().min(room)]);
         }
         let taken = bytes.len();

@@ -15,13 +15,13 @@ use socket2::SockRef;
 
 use super::handle::{Entered, Handle};
 use super::op::{Body, Completion, Op};
-use super::send::{Sending, code_of};
+use super::send::{Sending, code_of, taken_max};
 use super::shared::Shared;
 use super::status;
 use super::sys::{self, Code};
 use super::watch::Watched;
 use super::whom::Whom;
-use crate::port::contract::{Bits, Ready, Token};
+use crate::port::contract::{Bits, Ready, SocketOptions, Token};
 
 /// A connect is under way.
 const CONNECTING: u8 = 0;
@@ -60,20 +60,35 @@ pub(super) struct OwnedStream {
     recv: Arc<Op>,
     pub(super) stream: Arc<Stream>,
     pub(super) handle: Arc<Handle>,
+    /// The most that one overlapped send takes.
+    pub(super) taken_max: usize,
 }
 
 impl OwnedStream {
     /// Around a connected socket.
-    pub(super) fn connected(socket: socket2::Socket, shared: &Arc<Shared>) -> Self {
-        Self::new(socket, shared, OPEN)
+    pub(super) fn connected(
+        socket: socket2::Socket,
+        shared: &Arc<Shared>,
+        options: &SocketOptions,
+    ) -> Self {
+        Self::new(socket, shared, options, OPEN)
     }
 
     /// Around a socket that will connect.
-    pub(super) fn connecting(socket: socket2::Socket, shared: &Arc<Shared>) -> Self {
-        Self::new(socket, shared, CONNECTING)
+    pub(super) fn connecting(
+        socket: socket2::Socket,
+        shared: &Arc<Shared>,
+        options: &SocketOptions,
+    ) -> Self {
+        Self::new(socket, shared, options, CONNECTING)
     }
 
-    fn new(socket: socket2::Socket, shared: &Arc<Shared>, phase: u8) -> Self {
+    fn new(
+        socket: socket2::Socket,
+        shared: &Arc<Shared>,
+        options: &SocketOptions,
+        phase: u8,
+    ) -> Self {
         let handle = Arc::new(Handle::new(socket, Arc::clone(shared)));
         let stream = Arc::new(Stream {
             whom: Arc::default(),
@@ -90,6 +105,7 @@ impl OwnedStream {
             recv: Op::new(Body::Recv(Arc::clone(&stream)), &shared.ops),
             stream,
             handle,
+            taken_max: taken_max(options),
         }
     }
 

@@ -80,9 +80,14 @@ fn local() -> SocketAddr {
 
 /// A connected stream of the backend, registered as [`STREAM`], and its peer.
 fn connected(port: &Iocp) -> (Socket, TcpStream) {
+    connected_with(port, &SocketOptions::default())
+}
+
+/// The same with these options.
+fn connected_with(port: &Iocp, options: &SocketOptions) -> (Socket, TcpStream) {
     let listener = TcpListener::bind(local()).unwrap();
     let to = listener.local_addr().unwrap();
-    let socket = port.connect(to, &SocketOptions::default()).unwrap();
+    let socket = port.connect(to, options).unwrap();
     let (peer, _) = listener.accept().unwrap();
     port.register(STREAM, &socket).unwrap();
     until(port, STREAM, Bits::WRITE);

@@ -122,3 +122,30 @@ fn a_dropped_backend_gives_up_what_is_under_way() {
     assert_eq!(ops.load(Ordering::Acquire), 0, "all packets were taken");
     drop(peer);
 }
+
+/// Whoever wants little in the system's hands has little there: not 64 KiB more than the buffer of
+/// the socket, which no limit of the session's counts.
+#[test]
+fn a_small_send_buffer_bounds_what_is_taken() {
+    const BUFFER: usize = 8 * 1024;
+    let port = open();
+    let options = SocketOptions {
+        send_buffer_bytes: Some(BUFFER),
+        ..SocketOptions::default()
+    };
+    let (socket, peer) = connected_with(&port, &options);
+    let mut taken = 0;
+    pump(&port, "an overlapped send", || {
+        while !is_pending(&socket) {
+            taken = send(&port, &socket, &pattern(0, 64 * 1024)).unwrap();
+        }
+        // Systems make more room for a while.
+        reports(&port);
+        is_pending(&socket)
+    });
+    assert!((1..=BUFFER).contains(&taken), "it took {taken}");
+    reset(peer);
+    until(&port, STREAM, Bits::ERROR);
+    drop(socket);
+    pump_out(&port);
+}
