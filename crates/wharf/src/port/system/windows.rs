@@ -1,8 +1,9 @@
 //! Windows: what the process and tool-help calls say.
 #![allow(unsafe_code, reason = "system calls that no safe crate offers")]
 
-use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
-use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, INVALID_HANDLE_VALUE, LocalFree};
+use windows_sys::Win32::Foundation::{
+    CloseHandle, DUPLICATE_SAME_ACCESS, DuplicateHandle, HANDLE, INVALID_HANDLE_VALUE, LocalFree,
+};
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
@@ -19,40 +20,42 @@ pub(super) fn open_handles() -> Option<usize> {
     match count {
         _ if done == 0 => None,
         // No process has none. Wine 8 knows the call and always says so.
-        0 => by_the_list(),
+        0 => by_the_gaps(),
         _ => Some(count as usize),
     }
 }
 
-/// `SystemExtendedHandleInformation`: the handles of all processes.
-const ALL_HANDLES: i32 = 64;
-/// `STATUS_INFO_LENGTH_MISMATCH`: the list is longer than the room for it.
-const MORE_ROOM: i32 = 0xC000_0004_u32 as i32;
-/// The longest list that is read: no process is worth more than this to a count.
-const LIST_WORDS_MAX: usize = 1 << 22;
+/// So many handles in a row are free: no used one lies behind them.
+const FREE_IN_A_ROW: usize = 128;
+/// The most handles that are opened for a count.
+const OPENED_MAX: usize = 1 << 16;
 
-/// Counts this process's handles in the system's list.
-fn by_the_list() -> Option<usize> {
-    let mut words = vec![0_usize; 1 << 14];
-    loop {
-        let bytes = u32::try_from(size_of_val(&words[..])).ok()?;
-        // SAFETY: `words` is writable for `bytes` bytes, and the length may be null.
-        let status = unsafe {
-            let into = words.as_mut_ptr().cast();
-            NtQuerySystemInformation(ALL_HANDLES, into, bytes, std::ptr::null_mut())
-        };
-        match status {
-            MORE_ROOM if words.len() < LIST_WORDS_MAX => words.resize(words.len() * 4, 0),
-            0 => break,
-            _ => return None,
-        }
+/// Counts by opening handles. Wine gives out the lowest that is free, so those that it leaves out
+/// are used. (Its list of all handles would tell too, but asking for it ends the Wine server of
+/// version 8 if any other process has no handle yet, and so all of its programs.)
+fn by_the_gaps() -> Option<usize> {
+    let mut opened = Vec::with_capacity(2 * FREE_IN_A_ROW);
+    let (mut last, mut in_a_row) = (0, 0);
+    while in_a_row < FREE_IN_A_ROW && opened.len() < OPENED_MAX {
+        let handle = another()?;
+        // Handles are the multiples of 4.
+        let number = handle.0.addr() / 4;
+        in_a_row = if number == last + 1 { in_a_row + 1 } else { 0 };
+        last = number;
+        opened.push(handle);
     }
-    // The count and a reserved word, then for each handle its object, its process, its value, and
-    // 16 bytes about it.
-    let entry_words = 3 + 16 / size_of::<usize>();
-    let entries = words[2..].chunks_exact(entry_words).take(words[0]);
-    let own = std::process::id() as usize;
-    Some(entries.filter(|entry| entry[1] == own).count())
+    (opened.len() < OPENED_MAX).then(|| last - opened.len())
+}
+
+/// One more handle of this process.
+fn another() -> Option<Owned> {
+    let mut handle = std::ptr::null_mut();
+    // SAFETY: the pseudo handle of this process is always valid, and `handle` outlives the call.
+    let done = unsafe {
+        let (own, rights) = (process(), DUPLICATE_SAME_ACCESS);
+        DuplicateHandle(own, own, own, &raw mut handle, 0, 0, rights)
+    };
+    (done != 0).then_some(Owned(handle))
 }
 
 pub(super) fn resident_bytes() -> Option<u64> {
