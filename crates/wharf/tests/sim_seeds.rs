@@ -14,6 +14,8 @@
 mod crews;
 #[path = "sim_seeds/end.rs"]
 mod end;
+#[path = "support/errors.rs"]
+mod errors;
 #[path = "sim_seeds/extras.rs"]
 mod extras;
 #[path = "sim_seeds/found.rs"]

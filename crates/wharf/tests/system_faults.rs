@@ -4,11 +4,18 @@
 //! place has them on demand. What a real kernel does besides is in `tests/real_faults.rs`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/errors.rs"]
+mod errors;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use Outcome::{Breaks, Closes, Refuses, Retries, ServesLater, Skips, StartFails, Unseen};
+use errors::{
+    EADDRINUSE, EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EMFILE, ENETUNREACH, ENFILE,
+    ENOBUFS, ENOMEM, ENOSPC, EPIPE, EPROTO, Named,
+};
 use wharf::sim::{Call, Faults, Sim, SimPeer};
 use wharf::{
     CloseReason, Frame, Handler, Host, LinkState, Network, Port, Reconnect, Refuse, Session,
@@ -36,26 +43,11 @@ enum Outcome {
     Breaks,
 }
 
-const EINTR: (&str, i32) = ("EINTR", 4);
-const EBADF: (&str, i32) = ("EBADF", 9);
-const EAGAIN: (&str, i32) = ("EAGAIN", 11);
-const ENOMEM: (&str, i32) = ("ENOMEM", 12);
-const ENFILE: (&str, i32) = ("ENFILE", 23);
-const EMFILE: (&str, i32) = ("EMFILE", 24);
-const ENOSPC: (&str, i32) = ("ENOSPC", 28);
-const EPIPE: (&str, i32) = ("EPIPE", 32);
-const EPROTO: (&str, i32) = ("EPROTO", 71);
-const ECONNABORTED: (&str, i32) = ("ECONNABORTED", 103);
-const ECONNRESET: (&str, i32) = ("ECONNRESET", 104);
-const ENOBUFS: (&str, i32) = ("ENOBUFS", 105);
-const ENETUNREACH: (&str, i32) = ("ENETUNREACH", 101);
-const EADDRINUSE: (&str, i32) = ("EADDRINUSE", 98);
-
 /// A storm: so many of the same in a row.
 const STORM: u32 = 1000;
 
 /// The table: the call, its error, how many of them in a row, and what comes of it.
-const TABLE: &[(Call, (&str, i32), u32, Outcome)] = &[
+const TABLE: &[(Call, Named, u32, Outcome)] = &[
     (Call::Wait, EINTR, 1, Unseen),
     (Call::Wait, EINTR, STORM, Unseen),
     (Call::Wait, EBADF, 1, Breaks),
@@ -242,14 +234,13 @@ impl Scene {
 }
 
 /// One row of the table.
-fn row(call: Call, code: i32, times: u32, outcome: Outcome) {
+fn row(call: Call, error: &io::Error, times: u32, outcome: Outcome) {
     if outcome == StartFails {
-        return start_fails(call, code);
+        return start_fails(call, error);
     }
     let mut scene = Scene::new();
     let before = scene.host.stats().networks[0].clone();
-    let error = io::Error::from_raw_os_error(code);
-    scene.sim.fail(call, &error, times);
+    scene.sim.fail(call, error, times);
     scene.provoke(call);
     let (got, stands) = scene.victim_gets();
     let after = scene.host.stats().networks[0].clone();
@@ -288,14 +279,14 @@ fn row(call: Call, code: i32, times: u32, outcome: Outcome) {
     assert_eq!(closed, opened, "an on_close each");
 }
 
-fn start_fails(call: Call, code: i32) {
+fn start_fails(call: Call, error: &io::Error) {
     let sim = Sim::with_faults(7, Faults::none());
     let mut host = Host::simulated(&sim);
     host.server("game", Echo::default()).listen(SERVED).unwrap();
     host.server("other", Echo::default())
         .listen("10.0.0.1:81")
         .unwrap();
-    sim.fail(call, &io::Error::from_raw_os_error(code), 1);
+    sim.fail(call, error, 1);
     let error = host.start().unwrap_err().to_string();
     assert!(error.contains(SERVED), "{error}");
     assert_eq!(sim.descriptors(), 0, "nothing half-started is left");
@@ -303,8 +294,8 @@ fn start_fails(call: Call, code: i32) {
 
 #[test]
 fn every_failure_has_its_outcome() {
-    for &(call, (name, code), times, outcome) in TABLE {
-        let walked = std::panic::catch_unwind(|| row(call, code, times, outcome));
+    for &(call, (name, error), times, outcome) in TABLE {
+        let walked = std::panic::catch_unwind(|| row(call, &error(), times, outcome));
         assert!(
             walked.is_ok(),
             "{call:?} {name}, {times} times: not {outcome:?}"

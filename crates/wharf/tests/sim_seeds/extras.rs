@@ -2,27 +2,18 @@
 //!
 //! Its choices have a generator of their own.
 
-use std::io;
 use std::time::Duration;
 
 use wharf::FlushMode;
 use wharf::sim::{Call, Sim};
 
-/// Linux's numbers, which the simulation hands on as they are.
-const EINTR: i32 = 4;
-const EBADF: i32 = 9;
-const EAGAIN: i32 = 11;
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-const ENOSPC: i32 = 28;
-const EPIPE: i32 = 32;
-const ECONNABORTED: i32 = 103;
-const ECONNRESET: i32 = 104;
-const ENOBUFS: i32 = 105;
+use crate::errors::{
+    EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPIPE,
+    Named,
+};
 
 /// What a session does not notice.
-const HARMLESS: [(Call, i32); 12] = [
+const HARMLESS: [(Call, Named); 12] = [
     (Call::Wait, EINTR),
     (Call::Recv, EINTR),
     (Call::Recv, EAGAIN),
@@ -38,7 +29,7 @@ const HARMLESS: [(Call, i32); 12] = [
 ];
 
 /// What ends a session, or keeps it from being.
-const DEADLY: [(Call, i32); 9] = [
+const DEADLY: [(Call, Named); 9] = [
     (Call::Recv, ECONNRESET),
     (Call::Recv, ENOMEM),
     (Call::Send, EPIPE),
@@ -99,7 +90,7 @@ impl Extras {
             self.fail(sim, &DEADLY);
         }
         if self.breaks && self.rng.u32(0..1000) == 0 {
-            sim.fail(Call::Wait, &io::Error::from_raw_os_error(EBADF), 1);
+            sim.fail(Call::Wait, &EBADF.1(), 1);
         }
         if self.jumps && self.rng.u32(0..400) == 0 {
             let magnitude = self.rng.u32(0..16);
@@ -107,10 +98,10 @@ impl Extras {
         }
     }
 
-    fn fail(&mut self, sim: &Sim, from: &[(Call, i32)]) {
-        let (call, code) = from[self.rng.usize(0..from.len())];
+    fn fail(&mut self, sim: &Sim, from: &[(Call, Named)]) {
+        let (call, (_, error)) = from[self.rng.usize(0..from.len())];
         let times = [1, 1, 1, 2, 8][self.rng.usize(0..5)];
-        sim.fail(call, &io::Error::from_raw_os_error(code), times);
+        sim.fail(call, &error(), times);
     }
 
     /// Whether the tick's flush is due.
