@@ -88,6 +88,8 @@ pub(crate) fn set_lane_at_random(w: &World, kind: Kind) {
         move || {
             let lane = if rng.bool() { "players" } else { "backend" };
             session.set_lane(lane).unwrap();
+            // Those that are moved have to run as well, on few cores.
+            std::thread::yield_now();
             over.load(SeqCst)
         }
     };
