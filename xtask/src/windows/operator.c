@@ -1,5 +1,6 @@
 /* Runs a program and, once its own input ends, presses Ctrl-C for it: from outside of Windows there
-   is no other way to ask a program to end. Ends with the program's exit code. */
+   is no other way to ask a program to end. Ends with the program's exit code; if it is killed, so
+   is the program. */
 #include <stdio.h>
 #include <string.h>
 #include <windows.h>
@@ -13,7 +14,8 @@ int main(int count, char **words)
     PROCESS_INFORMATION process;
     char line[8000] = "", byte;
     DWORD got, code = 1;
-    HANDLE input = GetStdHandle(STD_INPUT_HANDLE);
+    HANDLE input = GetStdHandle(STD_INPUT_HANDLE), job = CreateJobObjectA(NULL, NULL);
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {0};
 
     start.dwFlags = STARTF_USESTDHANDLES;
     start.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
@@ -30,6 +32,10 @@ int main(int count, char **words)
         fprintf(stderr, "operator: cannot start %s: error %lu\n", line, GetLastError());
         return 1;
     }
+    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+    SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof limits);
+    if (!AssignProcessToJobObject(job, process.hProcess))
+        fprintf(stderr, "operator: no job: error %lu\n", GetLastError());
     while (ReadFile(input, &byte, 1, &got, NULL) && got) {}
     /* After the program was started, or it would inherit that Ctrl-C is ignored. */
     SetConsoleCtrlHandler(NULL, TRUE);

@@ -5,17 +5,22 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 /// No step of a test takes longer, on a busy machine either.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Names a program that starts another one and, when its own input ends, presses Ctrl-C for it,
+/// because no safe call of Windows does. `cargo xtask windows` has one.
+const OPERATOR: &str = "WHARF_TEST_OPERATOR";
+
 /// A running example. Dropped, it is killed.
 pub(crate) struct Example {
     child: Child,
     addr: SocketAddr,
+    operator: Option<ChildStdin>,
 }
 
 /// Where a whole `cargo test` has built an example: beside the directory of this test.
@@ -36,14 +41,21 @@ pub(crate) fn path(name: &str) -> PathBuf {
 impl Example {
     /// Starts it on a free port of the loopback and waits until it listens.
     pub(crate) fn start(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(path(name))
+        let operator = std::env::var_os(OPERATOR);
+        let (mut command, stdin) = match &operator {
+            Some(operator) => (Command::new(operator), Stdio::piped()),
+            None => (Command::new(path(name)), Stdio::null()),
+        };
+        let mut child = command
+            .args(operator.is_some().then(|| path(name)))
             .arg("127.0.0.1:0")
             .args(args)
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let operator = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (tell, told) = sync_channel(1);
         std::thread::Builder::new()
@@ -63,7 +75,11 @@ impl Example {
                 child.wait()
             )
         });
-        Self { child, addr }
+        Self {
+            child,
+            addr,
+            operator,
+        }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -78,17 +94,29 @@ impl Example {
         Peer(stream)
     }
 
-    /// Asks it to end as an operator does.
-    pub(crate) fn terminate(&self) {
+    /// Asks it to end as an operator does; false if there is no way to, and it was killed.
+    pub(crate) fn terminate(&mut self) -> bool {
+        if let Some(operator) = self.operator.take() {
+            drop(operator);
+            return true;
+        }
+        if cfg!(windows) {
+            let skipped = format!("skipped: the end of an example: {OPERATOR} names no program\n");
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+            self.child.kill().unwrap();
+            return false;
+        }
         let pid = self.child.id().to_string();
         let kill = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(kill.success(), "kill -TERM {pid}: {kill}");
+        true
     }
 
     /// Has it end, and holds it to ending well.
-    pub(crate) fn stop(self) {
-        self.terminate();
-        self.ended();
+    pub(crate) fn stop(mut self) {
+        if self.terminate() {
+            self.ended();
+        }
     }
 
     /// Waits for its end, and holds it to ending well.
