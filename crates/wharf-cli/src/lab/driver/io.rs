@@ -180,6 +180,7 @@ impl Driver {
                 Arrival::Unknown => tally.faults.corrupt += 1,
             }
             let Some(due) = due else { continue };
+            self.heard = now;
             tally.verified += 1;
             tally.measured += u64::from(measuring);
             if due >= self.timing.measure && due < self.timing.stop {

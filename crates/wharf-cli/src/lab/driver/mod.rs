@@ -98,6 +98,8 @@ pub(crate) struct Driver {
     /// Connections with more to do than fits one go; each at most once.
     again: VecDeque<usize>,
     timing: Timing,
+    /// When an answer came last.
+    heard: u64,
 }
 
 impl Driver {
@@ -137,6 +139,7 @@ impl Driver {
                 measure: u64::MAX,
                 stop: u64::MAX,
             },
+            heard: 0,
         })
     }
 

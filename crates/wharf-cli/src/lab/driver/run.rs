@@ -11,8 +11,10 @@ use super::schedule::Schedule;
 use super::{Clock, Drive, Driver, Part, Tally, Timing, WAKE};
 use crate::exit::Failure;
 
-/// How long answers are awaited after the sending stopped.
+/// How long the next answer is awaited after the sending stopped: a slow machine loses nothing.
 const DRAIN: u64 = 10_000_000_000;
+/// And how long all of them are.
+const DRAIN_ALL: u64 = 60_000_000_000;
 /// Longest wait for events.
 const WAIT_MAX: u64 = 20_000_000;
 /// Events taken at once.
@@ -144,7 +146,10 @@ impl Driver {
         }
         // Without answers nothing tells when the server has taken all; its counters do.
         let waits = |conn: &super::conn::Conn| conn.window.outstanding() > 0;
-        now >= self.timing.stop.saturating_add(DRAIN) || !self.conns.iter().any(waits)
+        let stop = self.timing.stop;
+        now >= stop.max(self.heard).saturating_add(DRAIN)
+            || now >= stop.saturating_add(DRAIN_ALL)
+            || !self.conns.iter().any(waits)
     }
 
     /// The end: what is still missing is lost.
