@@ -49,7 +49,7 @@ const SMALL: &str = r#"
     role = "server"
     class = "high"
     sessions = 4
-    load = { rate_per_s = 200 }
+    load = { rate_per_s = 60 }
     handler = { kind = "spin", us = 20 }
 
     [[classes]]
@@ -250,7 +250,7 @@ fn what_is_wrong_is_refused_before_anything_starts() {
     let folder = Folder::new("refused");
     let slow = folder.file(
         "slow.toml",
-        &SMALL.replace("rate_per_s = 200", "rate_per_s = -3"),
+        &SMALL.replace("rate_per_s = 60", "rate_per_s = -3"),
     );
     let over = folder.file("over.toml", &SMALL.replace("us = 20 }", "us = 9000000 }"));
     let typo = folder.file("typo.toml", &SMALL.replace("sessions = 4", "sesions = 4"));
