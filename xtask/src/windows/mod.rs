@@ -12,6 +12,7 @@ mod parts;
 mod report;
 mod serving;
 mod session;
+mod suites;
 mod talk;
 mod targets;
 mod toolchain;

@@ -79,7 +79,11 @@ impl Server {
     }
 }
 
-fn operator(home: &Home) -> Result<PathBuf, String> {
+/// A program that presses Ctrl-C for the one that it starts.
+///
+/// # Errors
+/// When it can't be compiled.
+pub(super) fn operator(home: &Home) -> Result<PathBuf, String> {
     let program = home.target.join("operator.exe");
     let source = home.root.join("xtask/src/windows/operator.c");
     toolchain::compile_c(&source, &program, &[])?;
