@@ -3,11 +3,13 @@
 //!
 //! The ring's flags are those that measured best: `SINGLE_ISSUER` and `COOP_TASKRUN`.
 
+use std::future::poll_fn;
 use std::io;
 use std::num::NonZero;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::task::Poll;
 
 use compio::buf::BufResult;
 use compio::driver::ProactorBuilder;
@@ -55,24 +57,51 @@ fn serve(listener: std::net::TcpListener, service: Service) -> io::Result<()> {
 
 /// Ends, and closes the connection, with the first error.
 async fn echo(stream: TcpStream) -> io::Result<()> {
-    let (mut reader, mut writer) = (&stream, &stream);
-    let mut chunks = pin!(reader.read_multi(0));
+    let mut writer = &stream;
     let (mut cutter, mut out) = (Cutter::default(), Vec::new());
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        if chunk.is_empty() {
-            break;
+    loop {
+        let mut reader = &stream;
+        let mut chunks = pin!(reader.read_multi(0));
+        while let Some(chunk) = chunks.next().await {
+            let Some(chunk) = unless_starved(chunk)? else {
+                break;
+            };
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            cutter.take(&chunk, &mut out).map_err(bad_frame)?;
+            // The buffer goes back to the pool before the write waits.
+            drop(chunk);
+            if !out.is_empty() {
+                let BufResult(done, buffer) = writer.write_all(out).await;
+                done?;
+                out = buffer;
+            }
         }
-        cutter.take(&chunk, &mut out).map_err(bad_frame)?;
-        // The buffer goes back to the pool before the write waits.
-        drop(chunk);
-        if !out.is_empty() {
-            let BufResult(done, buffer) = writer.write_all(out).await;
-            done?;
-            out = buffer;
-        }
+        others_first().await;
     }
-    Ok(())
+}
+
+/// `None` where the pool had no buffer left (compio's `ResourceBusy`, the ring's `ENOBUFS`): that
+/// ends the receive, and not the connection.
+fn unless_starved<T>(received: io::Result<T>) -> io::Result<Option<T>> {
+    match received {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(None),
+        received => received.map(Some),
+    }
+}
+
+/// Lets the tasks run that hold the buffers.
+async fn others_first() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn member(stream: TcpStream, room: Rc<Room<Outbox>>) {
@@ -85,20 +114,25 @@ async fn member(stream: TcpStream, room: Rc<Room<Outbox>>) {
     outbox.close();
 }
 
-async fn receive(mut stream: &TcpStream, room: &Room<Outbox>) -> io::Result<()> {
-    let mut chunks = pin!(stream.read_multi(0));
+async fn receive(stream: &TcpStream, room: &Room<Outbox>) -> io::Result<()> {
     let (mut cutter, mut out) = (Cutter::default(), Vec::new());
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        if chunk.is_empty() {
-            break;
+    loop {
+        let mut reader = stream;
+        let mut chunks = pin!(reader.read_multi(0));
+        while let Some(chunk) = chunks.next().await {
+            let Some(chunk) = unless_starved(chunk)? else {
+                break;
+            };
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            cutter.take(&chunk, &mut out).map_err(bad_frame)?;
+            if !out.is_empty() {
+                room.for_all(|member| member.put(&out));
+            }
         }
-        cutter.take(&chunk, &mut out).map_err(bad_frame)?;
-        if !out.is_empty() {
-            room.for_all(|member| member.put(&out));
-        }
+        others_first().await;
     }
-    Ok(())
 }
 
 async fn send(mut stream: TcpStream, outbox: Rc<Outbox>) -> io::Result<()> {
