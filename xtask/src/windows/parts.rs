@@ -73,9 +73,6 @@ const STRESS_SECONDS_OF_ALL: u32 = 10;
 /// What is built and tested.
 const PACKAGES: [&str; 5] = ["--locked", "--package", "wharf", "--package", "wharf-cli"];
 
-/// What has examples in its docs.
-const DOCUMENTED: [&str; 4] = ["--doc", "--locked", "--package", "wharf"];
-
 /// Runs the parts; prints a line for each to `out`, and what they print themselves goes where
 /// ours goes.
 ///
@@ -203,26 +200,28 @@ fn clippy(home: &Home) -> Result<(), String> {
 /// All tests in many processes, or what `more` says by cargo's own way.
 fn test(home: &Home, wine: &Wine, more: &[String]) -> Result<String, String> {
     let operator = serving::operator(home)?;
-    let by_cargo = |args: &[&str]| {
+    let by_cargo = |args: &[&str], more: &[String]| {
         let mut cargo = toolchain::cargo_for(home, TRIPLE, &wine.runner());
-        cargo.args(["test", "--no-fail-fast"]).args(args).args(more);
+        cargo.args(["test", "--no-fail-fast"]);
+        cargo.args(PACKAGES).args(args).args(more);
         wine.set_up(&mut cargo);
         cargo.env(suites::OPERATOR, &operator);
         group::run("cargo test", &mut cargo, CARGO_LIMIT)
     };
     if !more.is_empty() {
-        return by_cargo(&PACKAGES).map(|()| String::new());
+        return by_cargo(&[], more).map(|()| String::new());
     }
     let tests = suites::run(home, wine, &PACKAGES, &operator)?;
-    by_cargo(&DOCUMENTED)?;
+    by_cargo(&["--doc"], &[])?;
     Ok(format!("{tests}, and those in the docs"))
 }
 
 fn stress(home: &Home, wine: &Wine, seconds: u32) -> Result<String, String> {
     let mut cargo = toolchain::cargo_for(home, TRIPLE, &wine.runner());
-    cargo.args(["test", "--locked", "--package", "wharf", "--test", "stress"]);
+    // Both packages: one alone has other features, and all would be built again.
+    cargo.arg("test").args(PACKAGES);
     cargo
-        .args(["--", "--nocapture"])
+        .args(["--test", "stress", "--", "--nocapture"])
         .env("WHARF_STRESS_SECONDS", seconds.to_string());
     wine.set_up(&mut cargo);
     group::run("the stress test", &mut cargo, CARGO_LIMIT)?;

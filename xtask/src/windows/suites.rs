@@ -26,6 +26,10 @@ const TESTS_PER_PROCESS: usize = 12;
 /// Processes at once for each core.
 const PROCESSES_PER_CORE: usize = 2;
 
+/// The package whose integration tests put servers under a load for a second or less, and look at
+/// what they got done: beside others that is nothing. So one process of them runs, and by itself.
+const LOADS: &str = "wharf-cli";
+
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 const LIST_LIMIT: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,8 @@ struct Program {
     path: PathBuf,
     /// The folder of its package, in which `cargo test` runs it.
     folder: PathBuf,
+    /// It wants the machine for itself.
+    alone: bool,
 }
 
 /// What one process runs.
@@ -85,7 +91,11 @@ pub(super) fn run(
     // Each program begins at once: those with the most tests end last.
     deals.make_contiguous().sort_by_key(|deal| deal.number);
     let all: usize = deals.iter().map(|deal| deal.tests.len()).sum();
-    let failed = runner.run_all(Mutex::new(deals))?;
+    let (alone, together): (VecDeque<_>, _) =
+        deals.into_iter().partition(|deal| deal.program.alone);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut failed = runner.run_all(Mutex::new(together), cores * PROCESSES_PER_CORE)?;
+    failed.extend(runner.run_all(Mutex::new(alone), 1)?);
     match failed.as_slice() {
         [] if interrupted() => Err("interrupted".into()),
         [] => Ok(format!("{all} tests")),
@@ -94,8 +104,8 @@ pub(super) fn run(
 }
 
 impl Runner<'_> {
-    /// Runs all; returns what went wrong.
-    fn run_all(self, deals: Mutex<VecDeque<Deal>>) -> Result<Vec<String>, String> {
+    /// Runs all, so many at once; returns what went wrong.
+    fn run_all(self, deals: Mutex<VecDeque<Deal>>, at_once: usize) -> Result<Vec<String>, String> {
         let failed = Mutex::new(Vec::new());
         let next = || {
             let mut deals = deals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,9 +119,8 @@ impl Runner<'_> {
                 }
             }
         };
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         std::thread::scope(|scope| {
-            for number in 0..cores * PROCESSES_PER_CORE {
+            for number in 0..at_once {
                 let thread = std::thread::Builder::new().name(format!("tests-{number}"));
                 thread.spawn_scoped(scope, run).map_err(|e| e.to_string())?;
             }
@@ -218,9 +227,12 @@ fn programs(messages: &str) -> Result<Vec<Program>, String> {
         let folder = Path::new(manifest)
             .parent()
             .ok_or("a manifest in no folder")?;
+        let kinds = message["target"]["kind"].as_array();
+        let is_apart = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
         programs.push(Program {
             path: path.into(),
             folder: folder.into(),
+            alone: is_apart && folder.ends_with(LOADS),
         });
     }
     Ok(programs)
@@ -278,6 +290,7 @@ mod tests {
         Program {
             path: "/target/deps/abuse-1.exe".into(),
             folder: "/wharf".into(),
+            alone: false,
         }
     }
 
@@ -300,20 +313,31 @@ mod tests {
 
     #[test]
     fn programs_of_tests_are_found_and_others_are_not() {
-        let line = |test: bool, executable: &str| {
+        let line = |test: bool, folder: &str, executable: &str| {
             format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/wharf/Cargo.toml",
-                "profile":{{"test":{test}}},"executable":{executable}}}"#
+                r#"{{"reason":"compiler-artifact","manifest_path":"{folder}/Cargo.toml",
+                "profile":{{"test":{test}}},"target":{{"kind":["test"]}},
+                "executable":{executable}}}"#
             )
             .replace('\n', "")
         };
+        let abuse = r#""/target/deps/abuse-1.exe""#;
         let messages = [
-            line(true, r#""/target/deps/abuse-1.exe""#),
-            line(false, r#""/target/wharf.exe""#),
-            line(true, "null"),
+            line(true, "/wharf", abuse),
+            line(false, "/wharf", r#""/target/wharf.exe""#),
+            line(true, "/wharf", "null"),
+            line(true, "/wharf-cli", abuse),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
         ];
-        assert_eq!(programs(&messages.join("\n")), Ok(vec![program()]));
+        let of_the_program = Program {
+            folder: "/wharf-cli".into(),
+            alone: true,
+            ..program()
+        };
+        assert_eq!(
+            programs(&messages.join("\n")),
+            Ok(vec![program(), of_the_program])
+        );
         assert!(programs("no JSON").is_err());
         let list = "any::epoll: test\r\nb: benchmark\nother: test\n\n1 test, 1 benchmark\n";
         assert_eq!(listed(list), ["any::epoll", "other"]);
