@@ -40,9 +40,12 @@ pub(crate) struct WineArgs {
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 
-/// Seconds of the two runs whose difference is counted: so what a start, a connect and an end
-/// cost falls out.
-const COUNTED_SECONDS: [&str; 2] = ["1", "3"];
+/// Echoes of the two runs whose difference is counted: so what a start, a connect and an end cost
+/// falls out.
+const COUNTED_ECHOES: [u32; 2] = [1000, 5000];
+
+/// More than such a run takes.
+const COUNTED_SECONDS: &str = "60";
 
 /// How many more requests than compio's an echo of wharf may make.
 const MORE_MAX: f64 = 2.0;
@@ -135,9 +138,21 @@ fn start(wine: &Wine, server: &Candidate) -> Result<(Group, String), String> {
     Ok((group, address))
 }
 
-fn echo(client: &Path, address: &str, connections: u32, seconds: &str) -> Result<Counted, String> {
-    let args = ["--size", "64", "--connections", &connections.to_string()];
-    load(Command::new(client), address, seconds, &args)
+fn echo(
+    client: &Path,
+    address: &str,
+    connections: u32,
+    seconds: &str,
+    more: &[&str],
+) -> Result<Counted, String> {
+    let connections = connections.to_string();
+    let args = ["--size", "64", "--connections", &connections];
+    load(
+        Command::new(client),
+        address,
+        seconds,
+        &[&args, more].concat(),
+    )
 }
 
 /// Requests an echo, by name.
@@ -159,10 +174,12 @@ fn count(
             .map_err(failed)
     };
     let mut runs = Vec::new();
-    for seconds in COUNTED_SECONDS {
+    for echoes in COUNTED_ECHOES {
         let begin = size()?;
-        let frames = echo(client, &address, connections, seconds)?.frames;
-        runs.push((begin, size()?, frames));
+        let each = (echoes / connections).max(1).to_string();
+        let more = ["--frames", &each];
+        let counted = echo(client, &address, connections, COUNTED_SECONDS, &more)?;
+        runs.push((begin, size()?, counted.frames));
     }
     let pid = group.child.id();
     drop(group);
@@ -178,6 +195,9 @@ fn count(
         Ok(requests_of(text.get(..end).unwrap_or(&text), pid, begin))
     };
     let (short, long) = (of(runs[0])?, of(runs[1])?);
+    if long.is_empty() {
+        return Err(format!("{}: the trace tells of no request", server.name));
+    }
     let frames = runs[1].2.saturating_sub(runs[0].2);
     if frames == 0 {
         return Err(format!(
@@ -266,7 +286,13 @@ fn rates(
     for _ in 0..args.rounds {
         for (server, rates) in servers.iter().zip(&mut rates) {
             let (_group, address) = start(wine, server)?;
-            let counted = echo(client, &address, connections, &args.seconds.to_string())?;
+            let counted = echo(
+                client,
+                &address,
+                connections,
+                &args.seconds.to_string(),
+                &[],
+            )?;
             rates.push(counted.frames_per_second);
         }
     }

@@ -50,12 +50,18 @@ impl Session {
         };
         session.clear()?;
         if let Some(file) = trace {
+            let written = file.try_clone().map_err(|e| format!("trace: {e}"))?;
             let mut server = session.wine.server(&["--foreground", "--debug=1"]);
             server
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(file);
             session.server = Some(Group::start("wineserver", &mut server)?);
+            // A program that comes before it starts a server of its own, which writes nothing.
+            wait_for("the server's first line", LIMIT, || {
+                let length = written.metadata().map_err(|e| format!("trace: {e}"))?.len();
+                Ok((length > 0).then_some(()))
+            })?;
         }
         let mut keeper = session.wine.run(Path::new("cmd"));
         keeper
