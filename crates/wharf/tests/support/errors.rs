@@ -1,4 +1,4 @@
-//! System errors by the names that they have on Linux, as the system that runs the tests tells them.
+//! System errors by the names that they have on Linux, as the system of the tests tells them.
 #![allow(dead_code, reason = "each suite uses its part")]
 
 use std::io::{self, ErrorKind};
