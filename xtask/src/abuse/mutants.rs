@@ -1,13 +1,15 @@
 //! `cargo xtask mutants`: breaks key lines, one at a time, in a copy of the tree, and shows that
-//! the model or the seeds which are there for them fail.
+//! the model, the seeds or the soak which are there for them fail.
 
 mod table;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use table::{Check, Mutant};
 
@@ -17,6 +19,9 @@ pub(crate) struct MutantsArgs {
     /// Only those whose name has this in it
     #[arg(long)]
     only: Option<String>,
+    /// Only those from the one of this name on
+    #[arg(long)]
+    from: Option<String>,
     /// Only run the checks on the unbroken tree
     #[arg(long)]
     unbroken: bool,
@@ -46,11 +51,14 @@ pub(crate) fn mutants(root: &Path, args: &MutantsArgs, out: &mut impl Write) -> 
     let mut missed = Vec::new();
     for mutant in chosen(args)? {
         let began = Instant::now();
-        let verdict = one(&tree, &mutant)?;
+        let (verdict, by) = one(&tree, &mutant)?;
         let caught = matches!(verdict, Verdict::Fails | Verdict::Hangs);
         let (name, took) = (mutant.name, began.elapsed().as_secs());
         let check = mutant.check.to_string();
         say(out, &format!("{name:46} {check:34} {verdict:?}, {took} s"))?;
+        if !by.is_empty() {
+            say(out, &format!("    {by}"))?;
+        }
         if !caught {
             missed.push(name);
         }
@@ -71,6 +79,10 @@ fn chosen(args: &MutantsArgs) -> Result<Vec<Mutant>, String> {
     let mut mutants = table::mutants()?;
     let only = args.only.as_deref().unwrap_or_default();
     mutants.retain(|mutant| mutant.name.contains(only));
+    if let Some(from) = &args.from {
+        let first = mutants.iter().position(|mutant| mutant.name == from);
+        mutants.drain(..first.ok_or_else(|| format!("no mutant is named {from:?}"))?);
+    }
     Ok(mutants)
 }
 
@@ -79,8 +91,8 @@ fn unbroken(tree: &Path, args: &MutantsArgs, out: &mut impl Write) -> Result<(),
     checks.sort_by_key(ToString::to_string);
     checks.dedup_by_key(|check| check.to_string());
     for check in checks {
-        let verdict = run(tree, check)?;
-        say(out, &format!("unbroken: {check}: {verdict:?}"))?;
+        let (verdict, by) = run(tree, check)?;
+        say(out, &format!("unbroken: {check}: {verdict:?} {by}"))?;
         if verdict != Verdict::Passes {
             return Err(format!("{check} fails on the unbroken tree"));
         }
@@ -119,7 +131,7 @@ fn copy(root: &Path, tree: &Path) -> Result<(), String> {
 }
 
 /// Breaks the line, runs the check, mends the line.
-fn one(tree: &Path, mutant: &Mutant) -> Result<Verdict, String> {
+fn one(tree: &Path, mutant: &Mutant) -> Result<Ended, String> {
     let path = tree.join("crates/wharf/src").join(mutant.file);
     let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let count = text.matches(&mutant.line).count();
@@ -131,58 +143,119 @@ fn one(tree: &Path, mutant: &Mutant) -> Result<Verdict, String> {
     }
     let broken = text.replacen(&mutant.line, &mutant.broken, 1);
     fs::write(&path, broken).map_err(|e| e.to_string())?;
-    let verdict = run(tree, mutant.check);
+    let ended = run(tree, mutant.check);
     fs::write(&path, text).map_err(|e| e.to_string())?;
-    if verdict == Ok(Verdict::NoBuild) {
+    if matches!(ended, Ok((Verdict::NoBuild, _))) {
         return Err(format!(
             "{}: does not compile: change the table",
             mutant.name
         ));
     }
-    verdict
+    ended
 }
 
-fn run(tree: &Path, check: Check) -> Result<Verdict, String> {
-    let mut command = Command::new("timeout");
-    command
-        .args([SECONDS_MAX, "cargo", "test", "-p", "wharf"])
-        .current_dir(tree);
-    match check {
+/// A verdict, and which test failed, or of what the soak complains.
+type Ended = (Verdict, String);
+
+/// Builds the check, then runs it until its first test fails.
+fn run(tree: &Path, check: Check) -> Result<Ended, String> {
+    let timed = cargo_test(tree, check, &["timeout", SECONDS_MAX]);
+    let (Some(mut build), Some(mut test)) = (cargo_test(tree, check, &[]), timed) else {
+        return soak(tree, check);
+    };
+    build.arg("--no-run").stderr(Stdio::null());
+    if !build.status().map_err(|e| format!("cargo: {e}"))?.success() {
+        return Ok((Verdict::NoBuild, String::new()));
+    }
+    test.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = test.spawn().map_err(|e| format!("cargo: {e}"))?;
+    let lines = child.stdout.take().into_iter();
+    let mut ran = false;
+    for line in lines.flat_map(|out| BufReader::new(out).lines()) {
+        let line = line.unwrap_or_default();
+        ran |= line.starts_with("running ") && !line.starts_with("running 0 ");
+        let failed = line.strip_prefix("test ");
+        if let Some(name) = failed.and_then(|line| line.strip_suffix(" ... FAILED")) {
+            // The other models of its file may take minutes yet. The signal goes on to all of them.
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+            child.wait().map_err(|e| format!("cargo: {e}"))?;
+            return Ok((Verdict::Fails, name.to_owned()));
+        }
+    }
+    let status = child.wait().map_err(|e| format!("cargo: {e}"))?;
+    let verdict = match status.code() {
+        _ if !ran => Verdict::NoBuild,
+        Some(0) => Verdict::Passes,
+        Some(124) => Verdict::Hangs,
+        _ => Verdict::Fails,
+    };
+    Ok((verdict, String::new()))
+}
+
+/// `cargo test` of the check, behind these words; `None` if it is no test.
+fn cargo_test(tree: &Path, check: Check, before: &[&str]) -> Option<Command> {
+    let words = [before, &["cargo", "test", "-p", "wharf"]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(tree);
+    let folder = match check {
         Check::Model(model) => {
             command.args(["--lib", model]);
-            // Incremental and not optimised: what a mutant breaks is found among the first
-            // interleavings.
-            command
-                .env("RUSTFLAGS", "--cfg loom")
-                .env("CARGO_TARGET_DIR", tree.join("../loom"));
-            command
-                .env("LOOM_MAX_PREEMPTIONS", "2")
-                .env("CARGO_INCREMENTAL", "1");
+            command.env("RUSTFLAGS", "--cfg loom");
+            command.env("LOOM_MAX_PREEMPTIONS", "2");
+            "../loom"
         }
         Check::Seeds(count) => {
             command.args(["--test", "sim_seeds", "every_seed"]);
             command.env("WHARF_SEEDS", count);
-            command
-                .env("CARGO_TARGET_DIR", tree.join("../plain"))
-                .env("CARGO_INCREMENTAL", "1");
+            "../plain"
         }
         Check::Test(target, name) => {
             command.args(["--test", target, name]);
-            command
-                .env("CARGO_TARGET_DIR", tree.join("../plain"))
-                .env("CARGO_INCREMENTAL", "1");
+            "../plain"
         }
+        Check::Soak(_) => return None,
+    };
+    command.env("CARGO_TARGET_DIR", tree.join(folder));
+    quickly(&mut command);
+    Some(command)
+}
+
+/// A mutant is built once and run once: incremental and not optimised. What it breaks is found
+/// among the first interleavings.
+fn quickly(command: &mut Command) {
+    command
+        .env("CARGO_INCREMENTAL", "1")
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null());
+}
+
+/// Builds the program of the tree and has the soak of this one, which is not broken, abuse it.
+fn soak(tree: &Path, check: Check) -> Result<Ended, String> {
+    let Check::Soak(minutes) = check else {
+        return Err(format!("{check} is no soak"));
+    };
+    let folder = tree.join("../plain");
+    let mut build = super::cargo(tree, &["build", "-p", "wharf-cli"]);
+    build.env("CARGO_TARGET_DIR", &folder).stderr(Stdio::null());
+    quickly(&mut build);
+    if !build.status().map_err(|e| format!("cargo: {e}"))?.success() {
+        return Ok((Verdict::NoBuild, String::new()));
     }
-    command.env_remove("RUST_BACKTRACE").stdin(Stdio::null());
-    let output = command.output().map_err(|e| format!("cargo: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let ran = said.contains("running ");
-    let none = said.contains("running 0 tests");
-    Ok(match output.status.code() {
-        Some(0) if none => Verdict::NoBuild,
-        Some(0) => Verdict::Passes,
-        Some(124) if ran => Verdict::Hangs,
-        _ if ran => Verdict::Fails,
-        _ => Verdict::NoBuild,
-    })
+    let this = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
+    let mut soak = Command::new(this);
+    soak.args(["soak", "--seed", "1", "--minutes", minutes, "--wharf"])
+        .arg(folder.join("debug/wharf"))
+        .arg("--out")
+        .arg(tree.join("../soak"));
+    soak.stdin(Stdio::null()).stdout(Stdio::null());
+    let output = soak.output().map_err(|e| format!("the soak: {e}"))?;
+    let verdict = if output.status.success() {
+        Verdict::Passes
+    } else {
+        Verdict::Fails
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    Ok((verdict, last.to_owned()))
 }
