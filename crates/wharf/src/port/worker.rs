@@ -23,6 +23,10 @@ use crate::time::Time;
 pub(crate) const RECV_BYTES: usize = 64 * 1024;
 /// Sessions that a turn flushes itself; a longer list is shared with the siblings as port work.
 const FLUSHED_INLINE: usize = 32;
+/// A callback of so long a turn has waited for something.
+const BLOCKED: Duration = Duration::from_millis(5);
+/// So long after the last of them the next is not expected.
+const CALM: Duration = Duration::from_secs(1);
 /// Emptied buffers that a worker keeps for the next partial frame.
 const SPARE_BUFFERS: usize = 8;
 /// The largest buffer worth keeping.
@@ -56,7 +60,7 @@ impl TurnCx<'_> {
     pub(crate) fn flush_others(&self, now: Time) {
         if self.slot.gathered.load(Ordering::Relaxed) {
             let _back = self.aside.map(Stepping::back);
-            flush_dirty(self.port, self.slot, now);
+            flush_dirty(self.port, self.slot, now, false);
         }
     }
 }
@@ -97,6 +101,8 @@ pub(crate) struct Worker {
     more: Vec<Arc<dyn Served>>,
     now: Time,
     spin: Duration,
+    /// When a turn last took as long as if it had blocked.
+    blocked_at: Time,
     /// Which lanes' turns its thread runs at a priority of their own.
     aside: Aside,
     parked: bool,
@@ -125,6 +131,7 @@ impl Worker {
             handed: Vec::new(),
             more: Vec::new(),
             spin,
+            blocked_at: port.now(),
             aside: Aside::default(),
             parked: false,
             ended: None,
@@ -170,10 +177,15 @@ impl Worker {
         item.turn(&mut cx);
         drop(aside);
         self.again = cx.again;
-        if slot.gathered.load(Ordering::Relaxed) {
-            flush_dirty(&self.port, slot, began);
-        }
         self.now = self.port.now();
+        if self.now.since(began) >= BLOCKED {
+            self.blocked_at = self.now;
+        }
+        if slot.gathered.load(Ordering::Relaxed) {
+            let calm = self.now.since(self.blocked_at) >= CALM;
+            flush_dirty(&self.port, slot, began, calm);
+            self.now = self.port.now();
+        }
         slot.turn_since.store(0, Ordering::Release);
         let took = self.now.nanos_since(began);
         slot.turns.add_own(1);
@@ -216,7 +228,11 @@ impl Worker {
 
 /// Flushes the worker's dirty list: a short one here; a long one, or one whose sessions' port has
 /// threads that the system prefers to this one, as work of that port (R9).
-fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
+///
+/// Between two turns some of a port's work is done, and whom several turns send to meanwhile is
+/// written to once. Where no sibling could take it, a turn that blocks would hold it up (R5): there
+/// a long list becomes work only while turns are `calm`.
+fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time, calm: bool) {
     slot.gathered.store(false, Ordering::Relaxed);
     let mut dirty = slot.dirty.lock();
     if dirty.is_empty() {
@@ -224,7 +240,7 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time) {
     }
     let mut taken = std::mem::take(&mut *dirty);
     drop(dirty);
-    let alone = port.slots().len() <= 2;
+    let alone = port.slots().len() <= 2 && !calm;
     let mine = |(index, item): (usize, Arc<dyn Served>)| {
         let home = item
             .home()
