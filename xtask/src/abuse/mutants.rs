@@ -5,7 +5,7 @@ mod table;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -22,6 +22,9 @@ pub(crate) struct MutantsArgs {
     /// Only those from the one of this name on
     #[arg(long)]
     from: Option<String>,
+    /// Folder for the copy of the tree and what is built of it: one for each run at a time
+    #[arg(long, value_name = "DIR", default_value = "target/mutants")]
+    folder: PathBuf,
     /// Only run the checks on the unbroken tree
     #[arg(long)]
     unbroken: bool,
@@ -43,7 +46,7 @@ enum Verdict {
 /// # Errors
 /// A mutant was not caught, or its line is not there any more.
 pub(crate) fn mutants(root: &Path, args: &MutantsArgs, out: &mut impl Write) -> Result<(), String> {
-    let tree = root.join("target/mutants/tree");
+    let tree = root.join(&args.folder).join("tree");
     copy(root, &tree)?;
     if args.unbroken {
         return unbroken(&tree, args, out);
@@ -211,7 +214,10 @@ fn cargo_test(tree: &Path, check: Check, before: &[&str]) -> Option<Command> {
             "../plain"
         }
         Check::Test(target, name) => {
-            command.args(["--test", target, name]);
+            match target {
+                "lib" => command.args(["--lib", name]),
+                target => command.args(["--test", target, name]),
+            };
             "../plain"
         }
         Check::Soak(_) => return None,

@@ -3,7 +3,7 @@
 //! `flow/accept.rs` around the real [`Word`] and [`Deadlines`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize as Plain, Ordering::SeqCst};
 
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,8 @@ struct Newborn {
     turn: Mutex<Phase>,
     registered: Mutex<bool>,
     runs: AtomicUsize,
+    /// What has come was reported.
+    reported: AtomicBool,
     /// How often its place among `sessions_max` was given back.
     given_back: Plain,
 }
@@ -41,6 +43,7 @@ impl Newborn {
             turn: Mutex::new(Phase::Open),
             registered: Mutex::new(false),
             runs: AtomicUsize::new(0),
+            reported: AtomicBool::new(false),
             given_back: Plain::new(0),
         })
     }
@@ -71,10 +74,10 @@ impl Newborn {
         }
     }
 
-    /// A report of what has come, once it is registered.
+    /// The report of what has come, once it is registered.
     fn report(&self) {
         let registered = *self.registered.lock().unwrap();
-        if registered {
+        if registered && !self.reported.swap(true, SeqCst) {
             self.raise(word::READABLE);
         }
     }

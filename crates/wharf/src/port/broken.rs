@@ -86,9 +86,10 @@ mod tests {
     use std::collections::BTreeMap;
     use std::io::{Read, Write};
     use std::net::TcpStream;
-    use std::sync::{Arc, Mutex, mpsc};
+    use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
+    use parking_lot::Mutex;
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
     use crate::{CloseReason, Frame, Handler, Host, LinkState, Network, Refuse, Session};
@@ -112,7 +113,7 @@ mod tests {
         }
 
         fn on_close(&self, _: &Session<Self>, (): (), reason: CloseReason) {
-            self.0.lock().unwrap().push(reason.name());
+            self.0.lock().push(reason.name());
         }
     }
 
@@ -171,10 +172,10 @@ mod tests {
             let _ = peers[1].write_all(b"\x07\0hello");
             host.stats().ports[0].broken
         });
-        until(|| ends.0.lock().unwrap().len() == peers.len());
-        assert_eq!(*ends.0.lock().unwrap(), vec!["io"; peers.len()]);
+        until(|| ends.0.lock().len() == peers.len());
+        assert_eq!(*ends.0.lock(), vec!["io"; peers.len()]);
         until(|| link.links()[0] == LinkState::Stopped);
-        assert_eq!(*link_ends.0.lock().unwrap(), ["io"]);
+        assert_eq!(*link_ends.0.lock(), ["io"]);
         for peer in &mut peers {
             let _ = peer.read_to_end(&mut Vec::new());
         }

@@ -9,7 +9,7 @@ pub(super) enum Check {
     Model(&'static str),
     /// So many seeds of the simulation.
     Seeds(&'static str),
-    /// A test of this target.
+    /// A test of this target; of `lib`, one beside the code.
     Test(&'static str, &'static str),
     /// A soak of so many minutes.
     Soak(&'static str),
