@@ -262,6 +262,12 @@ pub(crate) fn a_network_stops_alone(w: &World, layout: Layout) {
     w.until("no session of it is left", || live() == 0);
     assert!(game.is_stopping() && !chat.is_stopping());
     ledger.check_all_closed();
+    if !w.is_sim() {
+        // A worker closes it, in its own time.
+        w.until("its listener is closed", || {
+            w.begin_connect(None, addr).is_err()
+        });
+    }
     refused(w, addr);
     assert_eq!(talker.ask(b"two"), b"two");
     drop(talker);
