@@ -123,7 +123,7 @@ fn a_wrong_byte_anywhere_is_one_corrupt_frame() {
             vec![(To::Back, frame)]
         });
         for depth in [1, 4] {
-            let line = format!("-c 1 -p {depth} -s 64 -t 0.1");
+            let line = format!("-c 1 -p {depth} -s 64 -t 0.3");
             let report = expect(&server, &line, &[("corrupt", 1)]);
             let sent = number(&report, "frames_sent");
             assert_eq!(number(&report, "frames_answered"), sent - 1, "byte {at}");
