@@ -38,7 +38,7 @@ fn assert_reads(session: &Session, bytes: usize) {
 /// A sender chokes it while the flush of another drains it and a turn reads.
 #[test]
 fn a_sender_and_a_flush_meet_at_the_marks() {
-    check(3, || {
+    check(2, || {
         let session = Session::new(setup(100));
         let sender = Arc::clone(&session);
         let sender = thread::spawn(move || assert!(sender.send(&[1, 2])));
