@@ -200,7 +200,7 @@ impl Session {
                 break;
             }
             left -= first.bytes.len();
-            frames += first.frames as usize;
+            frames += first.frames;
             flush.entries.pop_front();
         }
         flush.skip = left;
