@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::crew::Crew;
-use super::{Shared, Stage, watch};
+use super::{Engine, Shared, Stage, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
+use crate::port::system;
 
 /// What is declared.
 type Networks = Vec<Arc<dyn Declared>>;
@@ -15,6 +16,10 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     let prepared = bind(&crews, &networks).and_then(|()| {
         for crew in &crews {
             crew.core.prepare(crew.limit(), networks.len());
+        }
+        if matches!(shared.engine, Engine::Threads) {
+            let sessions = networks.iter().map(|network| network.sessions_max());
+            system::expect_open_files(sessions.fold(0, usize::saturating_add));
         }
         spawn(shared, &crews)
     });

@@ -33,6 +33,8 @@ pub(crate) trait Declared: Send + Sync {
     fn lane(&self) -> usize;
     fn events(&self) -> &Events;
     fn sessions(&self) -> usize;
+    /// The most there may be.
+    fn sessions_max(&self) -> usize;
     /// Bytes in all send queues, and how many sessions are above their high-water mark.
     fn send_queues(&self) -> (usize, usize);
     /// What its sessions hold, and may hold.
@@ -87,6 +89,13 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
 
     fn sessions(&self) -> usize {
         self.registry.count()
+    }
+
+    fn sessions_max(&self) -> usize {
+        match self.options.links {
+            0 => self.options.sessions_max,
+            links => links,
+        }
     }
 
     fn send_queues(&self) -> (usize, usize) {

@@ -2,6 +2,21 @@
 
 use std::fs;
 
+/// The table of a process's descriptors grows by doubling, and in a process with threads whoever
+/// opens one waits for the kernel's grace period then (`expand_fdtable` in Linux's `fs/file.c`):
+/// 10 ms and more, in the midst of an accept. The highest number that was ever used decides.
+pub(super) fn expect_open_files(files: usize) {
+    let most = super::open_files_max().unwrap_or(u64::MAX);
+    let number = u64::try_from(files)
+        .unwrap_or(u64::MAX)
+        .min(most.saturating_sub(1));
+    // Refused, it grows when it has to.
+    let any = fs::File::open("/proc/self/stat");
+    if let (Ok(any), Ok(number)) = (any, i32::try_from(number)) {
+        let _ = rustix::io::fcntl_dupfd_cloexec(&any, number);
+    }
+}
+
 pub(super) fn open_handles() -> Option<usize> {
     // Less the one that reads.
     Some(
@@ -42,4 +57,43 @@ pub(super) fn own_thread() -> Option<String> {
     let mut lines = status.lines();
     let cores = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     Some(format!("nice {nice}, cores {}", cores.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Frame, Handler, Host, Refuse, Result, Session};
+
+    struct Nothing;
+
+    impl Handler for Nothing {
+        type State = ();
+
+        fn on_open(&self, _: &Session<Self>) -> std::result::Result<(), Refuse> {
+            Ok(())
+        }
+
+        fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn room() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let mut lines = status.lines();
+        let room = lines.find_map(|line| line.strip_prefix("FDSize:"));
+        room.unwrap().trim().parse().unwrap()
+    }
+
+    #[test]
+    fn no_accept_waits_for_a_larger_table_of_descriptors() {
+        let most = super::super::open_files_max().unwrap_or(u64::MAX);
+        let wanted = 5000.min(most - 1);
+        let mut host = Host::new();
+        let server = host.server("game", Nothing);
+        let server = server.sessions_max(usize::try_from(wanted).unwrap());
+        server.listen("127.0.0.1:0").unwrap();
+        host.start().unwrap();
+        assert!(room() >= wanted, "{} of {wanted}", room());
+        host.stop().unwrap();
+    }
 }

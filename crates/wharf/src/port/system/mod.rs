@@ -37,6 +37,14 @@ pub fn raise_open_files_max(wanted: u64) -> Option<u64> {
     }
 }
 
+/// Has the system set up what it needs for so many open files now, while no session waits for it.
+pub(crate) fn expect_open_files(files: usize) {
+    #[cfg(target_os = "linux")]
+    here::expect_open_files(files);
+    #[cfg(not(target_os = "linux"))]
+    let _ = files;
+}
+
 /// Whether the error says that this process, or the system, can't open another file or socket.
 #[must_use]
 pub fn is_out_of_files(error: &io::Error) -> bool {
