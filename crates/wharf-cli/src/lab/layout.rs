@@ -33,6 +33,8 @@ pub(crate) enum Layout {
     LanesSpare,
     /// Lanes whose low turns run at the lowest priority, for low handlers that compute.
     LanesNice,
+    /// Both: for low handlers of which nothing is known.
+    LanesSpareNice,
     /// A port per network, the low ones with one worker at the lowest priority on the last core.
     Dedicated,
 }
@@ -77,7 +79,7 @@ impl TopologyText {
 
 impl Layout {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::PortPerNetwork,
         Self::Shared,
         Self::Selective,
@@ -87,6 +89,7 @@ impl Layout {
         Self::Lanes,
         Self::LanesSpare,
         Self::LanesNice,
+        Self::LanesSpareNice,
         Self::Dedicated,
     ];
 
@@ -102,6 +105,7 @@ impl Layout {
             Self::Lanes => "lanes",
             Self::LanesSpare => "lanes_spare",
             Self::LanesNice => "lanes_nice",
+            Self::LanesSpareNice => "lanes_spare_nice",
             Self::Dedicated => "dedicated",
         }
     }
@@ -118,6 +122,7 @@ impl Layout {
             Self::Lanes => "one port, the low class capped at one worker",
             Self::LanesSpare => "the same, one worker more than cores",
             Self::LanesNice => "as many as cores, low turns niced",
+            Self::LanesSpareNice => "one worker more than cores, low turns niced",
             Self::Dedicated => "a port each, the low ones niced and pinned",
         }
     }
@@ -127,7 +132,7 @@ impl Layout {
     pub(crate) fn usual(ceiling: bool) -> Vec<Self> {
         let usual = |layout: &Self| match layout {
             Self::SelectiveSplit | Self::DispatchSplit => ceiling,
-            Self::LanesSpare | Self::LanesNice => false,
+            Self::LanesSpare | Self::LanesNice | Self::LanesSpareNice => false,
             _ => true,
         };
         Self::ALL.into_iter().filter(usual).collect()
@@ -237,6 +242,7 @@ fn threads(layout: Layout, cores: usize, workload: &Workload) -> (String, u64) {
         Layout::Lanes => section("port", "front", cores, &lanes("")),
         Layout::LanesSpare => section("port", "front", cores + 1, &lanes("")),
         Layout::LanesNice => section("port", "front", cores, &lanes(", nice = 19")),
+        Layout::LanesSpareNice => section("port", "front", cores + 1, &lanes(", nice = 19")),
     }
     (text, total)
 }
@@ -271,7 +277,7 @@ fn of_class(layout: Layout, class: &Class) -> Place {
             pool: Some(either("high", "low")),
             ..Place::port("front")
         },
-        Layout::Lanes | Layout::LanesSpare | Layout::LanesNice => Place {
+        Layout::Lanes | Layout::LanesSpare | Layout::LanesNice | Layout::LanesSpareNice => Place {
             lane: Some(either("players", "backend")),
             ..Place::port("front")
         },
