@@ -49,7 +49,7 @@ const SMALL: &str = r#"
     role = "server"
     class = "high"
     sessions = 4
-    load = { rate_per_s = 60 }
+    load = { rate_per_s = 200 }
     handler = { kind = "spin", us = 20 }
 
     [[classes]]
@@ -87,10 +87,7 @@ fn runs<'a>(report: &'a Value, layout: &str, phase: &str, class: &str) -> Vec<&'
 #[test]
 fn two_layouts_are_compared_and_every_answer_is_checked() {
     let folder = Folder::new("two");
-    // Under Wine beside other work, the lower lane may have to wait for a second.
-    let seconds = if cfg!(windows) { 4 } else { 1 };
-    let more = format!("--seconds {seconds} --rounds 1 --layouts lanes,shared");
-    let (report, code) = run(&folder, &more);
+    let (report, code) = run(&folder, "--seconds 1 --rounds 1 --layouts lanes,shared");
     assert_eq!(code, 0, "{report}");
     assert!(number(&report, "verified") > 300, "{report}");
     for fault in ["lost", "doubled", "reordered", "corrupt", "cut"] {
@@ -253,7 +250,7 @@ fn what_is_wrong_is_refused_before_anything_starts() {
     let folder = Folder::new("refused");
     let slow = folder.file(
         "slow.toml",
-        &SMALL.replace("rate_per_s = 60", "rate_per_s = -3"),
+        &SMALL.replace("rate_per_s = 200", "rate_per_s = -3"),
     );
     let over = folder.file("over.toml", &SMALL.replace("us = 20 }", "us = 9000000 }"));
     let typo = folder.file("typo.toml", &SMALL.replace("sessions = 4", "sesions = 4"));

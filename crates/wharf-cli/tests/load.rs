@@ -194,7 +194,7 @@ fn an_open_loop_keeps_its_rate() {
 
 #[test]
 fn a_stall_shows_in_the_latency_of_every_frame_that_was_due() {
-    // 100 frames a second, one of which takes 400 ms: the 40 frames due meanwhile waited too,
+    // 200 frames a second, one of which takes 400 ms: the 80 frames due meanwhile waited too,
     // though a depth of 1 keeps them from being sent. A closed loop would see one slow frame in
     // hundreds.
     let server = Server::simple(|n, frame| {
@@ -203,7 +203,7 @@ fn a_stall_shows_in_the_latency_of_every_frame_that_was_due() {
         }
         vec![(To::Back, frame)]
     });
-    let report = expect(&server, "-c 1 --rate 100 --depth 1 -t 2", &[]);
+    let report = expect(&server, "-c 1 --rate 200 --depth 1 -t 1", &[]);
     // The last ones may be due too late to get their turn before the end.
     assert!(number(&report["latency_us"], "samples") >= 190, "{report}");
     let time = |name: &str| report["latency_us"][name].as_f64().unwrap();

@@ -119,7 +119,7 @@ fn the_owner_gets_the_flush_right_in_the_end() {
 /// An abort behind a send meets a turn that answers, and so a flush of either side.
 #[test]
 fn an_abort_meets_a_turn_and_a_flush() {
-    check(2, || {
+    check(3, || {
         let session = Session::new(Setup {
             reply: Some(1),
             ..Setup::default()

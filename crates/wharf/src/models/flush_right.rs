@@ -63,7 +63,7 @@ fn senders_meet_a_full_socket_and_its_drain() {
 /// What a turn writes past the queue competes with a sender.
 #[test]
 fn the_direct_write_of_a_turn_meets_a_sender() {
-    check(2, || {
+    check(3, || {
         let session = Session::new(Setup {
             room: 1,
             reply: Some(0x30),

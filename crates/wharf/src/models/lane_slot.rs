@@ -80,7 +80,7 @@ fn a_move_meets_a_push() {
 /// It waits already, and whoever could serve it sleeps.
 #[test]
 fn a_move_wakes() {
-    against(2, 2, &[1, usize::MAX], |port| {
+    against(3, 2, &[1, usize::MAX], |port| {
         port.push(Item::Stuck(0));
         port.raise();
         port.set_lane(1);

@@ -133,7 +133,7 @@ fn a_flush_finds_whom_another_is_about_to_list() {
 /// A close finds frames held, or a flush that has just released them: they leave before the end.
 #[test]
 fn a_goodbye_leaves_nothing_held() {
-    check(2, || {
+    check(3, || {
         let (session, list) = (Session::new(Setup::default()), List::new());
         assert!(session.hold(&list, &[1]));
         let (other, others) = (Arc::clone(&session), Arc::clone(&list));

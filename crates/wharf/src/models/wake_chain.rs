@@ -29,7 +29,7 @@ fn two_workers(preemptions: usize, lanes: &'static [usize], feed: fn(&Arc<Port>)
 
 #[test]
 fn every_turn_is_run_though_a_worker_is_stuck() {
-    two_workers(2, &[usize::MAX], |port| {
+    two_workers(3, &[usize::MAX], |port| {
         port.push(Item::Stuck(0));
         port.push(Item::Turn(0));
         port.push(Item::Turn(0));
@@ -52,7 +52,7 @@ fn pushes_of_two_threads_are_both_seen() {
 /// One worker harvests everything, and is stuck in the first of it.
 #[test]
 fn a_harvest_that_brought_more_than_one_turn_wakes_a_sibling() {
-    two_workers(2, &[usize::MAX], |port| {
+    two_workers(3, &[usize::MAX], |port| {
         port.report(Item::Stuck(0));
         port.report(Item::Turn(0));
         1
@@ -73,7 +73,7 @@ fn port_work_wakes_as_well() {
 /// The lower lane is full with a stuck turn: its second turn waits, the higher lane's does not.
 #[test]
 fn a_lane_at_its_cap_holds_up_no_other_lane() {
-    two_workers(2, &[usize::MAX, 1], |port| {
+    two_workers(3, &[usize::MAX, 1], |port| {
         port.push(Item::Stuck(1));
         port.push(Item::Turn(1));
         port.push(Item::Turn(0));
@@ -84,7 +84,7 @@ fn a_lane_at_its_cap_holds_up_no_other_lane() {
 /// A lane of one slot: each turn that ends frees it for the next.
 #[test]
 fn a_freed_slot_is_taken_again() {
-    two_workers(2, &[usize::MAX, 1], |port| {
+    two_workers(3, &[usize::MAX, 1], |port| {
         port.push(Item::Turn(1));
         port.push(Item::Turn(1));
         port.push(Item::Turn(1));

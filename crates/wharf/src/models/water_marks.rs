@@ -35,17 +35,21 @@ fn assert_reads(session: &Session, bytes: usize) {
     assert_eq!(session.seen.frames.load(SeqCst), bytes, "it was not read");
 }
 
-/// A sender chokes it while the flush of another drains it and a turn reads.
+/// A sender chokes it while the flush of another drains it and bytes come.
 #[test]
 fn a_sender_and_a_flush_meet_at_the_marks() {
     check(2, || {
         let session = Session::new(setup(100));
         let sender = Arc::clone(&session);
         let sender = thread::spawn(move || assert!(sender.send(&[1, 2])));
+        let other = Arc::clone(&session);
+        let edge = thread::spawn(move || {
+            other.ready(other.kernel.arrive(1));
+            other.work();
+        });
         assert!(session.send(&[3, 4]));
-        session.ready(session.kernel.arrive(1));
-        session.work();
         sender.join().unwrap();
+        edge.join().unwrap();
         assert_reads(&session, 1);
     });
 }
@@ -53,7 +57,7 @@ fn a_sender_and_a_flush_meet_at_the_marks() {
 /// The socket is full: the drain lowers the mark while a sender raises it and bytes come.
 #[test]
 fn a_drain_and_a_sender_meet_at_the_marks() {
-    check(2, || {
+    check(3, || {
         let session = Session::new(setup(0));
         assert!(session.send(&[1, 2]));
         assert!(session.word.has(word::CHOKED));
@@ -72,7 +76,7 @@ fn a_drain_and_a_sender_meet_at_the_marks() {
 /// The turn itself chokes the session, by what it answers, and saves the rest of what it read.
 #[test]
 fn a_turn_that_chokes_itself_goes_on_after_the_drain() {
-    check(2, || {
+    check(3, || {
         let session = Session::new(Setup {
             reply: Some(9),
             recv_max: 3,

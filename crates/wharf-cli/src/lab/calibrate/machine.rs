@@ -384,21 +384,18 @@ mod tests {
         ] {
             assert!((1..1_000_000).contains(&cost), "{calls:?}");
         }
-        // Where each call is a message to a server, as under Wine, they all take about as long.
-        assert!(calls.send > calls.recv_none / 4, "{calls:?}");
+        assert!(calls.send > calls.recv_none, "{calls:?}");
         let os = os(2).unwrap();
         assert!(
             (1..1_000_000).contains(&(os.switch + os.wake_local)),
             "{os:?}"
         );
         assert!(
-            os.wake_idle.iter().all(|wake| wake.start.is_sorted()),
+            os.wake_idle
+                .iter()
+                .all(|wake| wake.start.is_sorted() && wake.cost < 1_000_000),
             "{os:?}"
         );
-        // Not of each: whatever else the machine does may meet one of them.
-        let mut costs: Vec<_> = os.wake_idle.iter().map(|wake| wake.cost).collect();
-        costs.sort_unstable();
-        assert!(costs[costs.len() / 2] < 1_000_000, "{os:?}");
         assert!(os.timer_late < 20_000_000, "{os:?}");
     }
 }
