@@ -14,8 +14,12 @@ use crate::pause::pause;
 /// The handler of all three services.
 struct Serve {
     service: Service,
-    /// Whether there is anything of the two below.
-    takes_time: bool,
+    /// `None` for a handler that takes no time of its own.
+    slow: Option<Slow>,
+}
+
+/// How a handler takes time.
+struct Slow {
     compute: Duration,
     sleep: Duration,
 }
@@ -34,8 +38,8 @@ impl Handler for Serve {
     }
 
     fn on_frame(&self, s: &Session<Self>, _: &mut (), frame: Frame<'_>) -> wharf::Result<()> {
-        if self.takes_time {
-            self.take_time(frame.wire().len());
+        if let Some(slow) = &self.slow {
+            slow.take_time(frame.wire().len());
         }
         match self.service {
             Service::Echo => s.send(frame.payload())?,
@@ -49,7 +53,7 @@ impl Handler for Serve {
     }
 }
 
-impl Serve {
+impl Slow {
     fn take_time(&self, wire_len: usize) {
         let until = Instant::now() + self.compute;
         while Instant::now() < until {
@@ -99,11 +103,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 
 /// What the handler does, from the arguments.
 fn handler(args: &ServeArgs) -> Serve {
-    Serve {
-        service: args.service,
-        takes_time: args.handler_us + args.sleep_us > 0,
+    let slow = Slow {
         compute: Duration::from_micros(args.handler_us),
         sleep: Duration::from_micros(args.sleep_us),
+    };
+    Serve {
+        service: args.service,
+        slow: (slow.compute.max(slow.sleep) > Duration::ZERO).then_some(slow),
     }
 }
 
