@@ -58,10 +58,21 @@ fn serve(listener: std::net::TcpListener, service: Service) -> io::Result<()> {
 /// Ends, and closes the connection, with the first error.
 async fn echo(stream: TcpStream) -> io::Result<()> {
     let mut writer = &stream;
+    receive(&stream, async |frames| {
+        let BufResult(done, buffer) = writer.write_all(frames).await;
+        done.map(|()| buffer)
+    })
+    .await
+}
+
+/// Hands whole frames on as they come, to the end of the stream; it gets the buffer back.
+async fn receive(
+    mut stream: &TcpStream,
+    mut take: impl AsyncFnMut(Vec<u8>) -> io::Result<Vec<u8>>,
+) -> io::Result<()> {
     let (mut cutter, mut out) = (Cutter::default(), Vec::new());
     loop {
-        let mut reader = &stream;
-        let mut chunks = pin!(reader.read_multi(0));
+        let mut chunks = pin!(stream.read_multi(0));
         while let Some(chunk) = chunks.next().await {
             let Some(chunk) = unless_starved(chunk)? else {
                 break;
@@ -70,12 +81,10 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
                 return Ok(());
             }
             cutter.take(&chunk, &mut out).map_err(bad_frame)?;
-            // The buffer goes back to the pool before the write waits.
+            // The buffer goes back to the pool before a write waits.
             drop(chunk);
             if !out.is_empty() {
-                let BufResult(done, buffer) = writer.write_all(out).await;
-                done?;
-                out = buffer;
+                out = take(out).await?;
             }
         }
         others_first().await;
@@ -109,30 +118,13 @@ async fn member(stream: TcpStream, room: Rc<Room<Outbox>>) {
     let number = room.enter(Rc::clone(&outbox));
     compio::runtime::spawn(send(stream.clone(), Rc::clone(&outbox))).detach();
     // Its end is the end of the membership, whatever the reason.
-    let _ = receive(&stream, &room).await;
+    let _ = receive(&stream, async |frames| {
+        room.for_all(|member| member.put(&frames));
+        Ok(frames)
+    })
+    .await;
     room.leave(number);
     outbox.close();
-}
-
-async fn receive(stream: &TcpStream, room: &Room<Outbox>) -> io::Result<()> {
-    let (mut cutter, mut out) = (Cutter::default(), Vec::new());
-    loop {
-        let mut reader = stream;
-        let mut chunks = pin!(reader.read_multi(0));
-        while let Some(chunk) = chunks.next().await {
-            let Some(chunk) = unless_starved(chunk)? else {
-                break;
-            };
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            cutter.take(&chunk, &mut out).map_err(bad_frame)?;
-            if !out.is_empty() {
-                room.for_all(|member| member.put(&out));
-            }
-        }
-        others_first().await;
-    }
 }
 
 async fn send(mut stream: TcpStream, outbox: Rc<Outbox>) -> io::Result<()> {
