@@ -57,3 +57,20 @@ pub trait Handler: Send + Sync + Sized + 'static {
         let _ = (session, state, reason);
     }
 }
+
+/// For tests that need a handler and no callback.
+#[cfg(test)]
+pub(crate) struct Nothing;
+
+#[cfg(test)]
+impl Handler for Nothing {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> Result<()> {
+        Ok(())
+    }
+}

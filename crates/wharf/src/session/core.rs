@@ -441,21 +441,7 @@ impl<H: Handler> std::fmt::Debug for SessionCore<H> {
 #[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
-    use crate::{Frame, Refuse, Session};
-
-    struct Nothing;
-
-    impl Handler for Nothing {
-        type State = ();
-
-        fn on_open(&self, _: &Session<Self>) -> std::result::Result<(), Refuse> {
-            Ok(())
-        }
-
-        fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> crate::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::handler::Nothing;
 
     /// What thousands of idle sessions keep is mostly this.
     #[test]

@@ -61,21 +61,8 @@ pub(super) fn own_thread() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Frame, Handler, Host, Refuse, Result, Session};
-
-    struct Nothing;
-
-    impl Handler for Nothing {
-        type State = ();
-
-        fn on_open(&self, _: &Session<Self>) -> std::result::Result<(), Refuse> {
-            Ok(())
-        }
-
-        fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> Result<()> {
-            Ok(())
-        }
-    }
+    use crate::Host;
+    use crate::handler::Nothing;
 
     fn room() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
