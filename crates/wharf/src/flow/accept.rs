@@ -107,6 +107,9 @@ impl<H: Handler> Listener<H> {
             return;
         };
         for _ in 0..ACCEPTS_PER_WORK {
+            if self.word.has(word::PAUSED | word::SHUT) {
+                break;
+            }
             match self.net.sockets.accept(socket, &self.net.options.socket) {
                 Ok((socket, peer)) => {
                     *backoff = BACKOFF_FIRST;
