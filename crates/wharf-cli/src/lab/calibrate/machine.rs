@@ -384,7 +384,8 @@ mod tests {
         ] {
             assert!((1..1_000_000).contains(&cost), "{calls:?}");
         }
-        assert!(calls.send > calls.recv_none, "{calls:?}");
+        // Under Wine each call is a message to its server, and takes about as long as any other.
+        assert!(cfg!(windows) || calls.send > calls.recv_none, "{calls:?}");
         let os = os(2).unwrap();
         assert!(
             (1..1_000_000).contains(&(os.switch + os.wake_local)),
