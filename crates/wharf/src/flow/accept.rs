@@ -19,6 +19,9 @@ use crate::time::Time;
 
 /// Connections taken before other work has its turn.
 const ACCEPTS_PER_WORK: usize = 16;
+/// While a harvest of turns waits, so many looks take one connection: about one a turn, because a
+/// worker does as much port work between two turns.
+const LOOKS_PER_ACCEPT: u8 = 8;
 /// Pauses after the system had no descriptor for us, doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
@@ -36,6 +39,8 @@ pub(crate) struct Listener<H: Handler> {
 struct Inner {
     socket: Option<Socket>,
     backoff: Duration,
+    /// Looks since the last accept, while turns wait.
+    held: u8,
 }
 
 impl<H: Handler> Listener<H> {
@@ -44,6 +49,7 @@ impl<H: Handler> Listener<H> {
         let inner = Inner {
             socket: Some(socket),
             backoff: BACKOFF_FIRST,
+            held: 0,
         };
         Self {
             token,
@@ -102,11 +108,12 @@ impl<H: Handler> Listener<H> {
         let Inner {
             socket: Some(socket),
             backoff,
+            held,
         } = &mut *inner
         else {
             return;
         };
-        for _ in 0..ACCEPTS_PER_WORK {
+        for _ in 0..self.net.accepts(held) {
             if self.word.has(word::PAUSED | word::SHUT) {
                 break;
             }
@@ -163,6 +170,19 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl<H: Handler> NetworkCore<H> {
+    /// How many connections to take now. Each queues a turn, before whoever speaks next; so in a
+    /// storm they come at the pace of the turns. A pool's turns are others' to run: a worker that
+    /// came back for its listener would come in vain.
+    fn accepts(&self, held: &mut u8) -> usize {
+        let own = Arc::ptr_eq(&self.port, &self.turns);
+        if !own || !self.port.queue.lock().is_behind(self.lane) {
+            *held = 0;
+            return ACCEPTS_PER_WORK;
+        }
+        *held = (*held + 1) % LOOKS_PER_ACCEPT;
+        usize::from(*held == 0)
+    }
+
     /// Makes a session of an accepted socket, or refuses it.
     fn admit(self: &Arc<Self>, socket: Socket, peer: std::net::SocketAddr, now: Time) {
         self.events.accepted.fetch_add(1, Ordering::Relaxed);

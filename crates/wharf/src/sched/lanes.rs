@@ -208,6 +208,11 @@ impl<T> Lanes<T> {
         self.queued > 0 && (0..self.lanes.len()).any(|index| self.may_run(index, workers))
     }
 
+    /// Whether so many turns of this lane are queued, and the next may begin.
+    pub(crate) fn has_many(&self, lane: usize, many: usize, workers: usize) -> bool {
+        self.lanes[lane].queue.len() >= many && self.may_run(lane, workers)
+    }
+
     /// Whether nothing is queued and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.queued + self.running == 0

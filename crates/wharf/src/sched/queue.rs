@@ -266,6 +266,11 @@ impl<T> RunQueue<T> {
         self.searching += 1;
     }
 
+    /// Whether the workers have a harvest of this lane's turns before them.
+    pub(crate) fn is_behind(&self, lane: usize) -> bool {
+        self.lanes.has_many(lane, HARVEST_MAX, self.workers)
+    }
+
     /// Sessions queued for a turn.
     pub(crate) fn queued(&self) -> usize {
         self.lanes.queued()
