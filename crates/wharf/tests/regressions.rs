@@ -498,37 +498,3 @@ fn a_handler_with_a_group_of_its_sessions_is_freed() {
     drop(host);
     assert!(freed.load(Ordering::SeqCst));
 }
-
-/// Accepts went before turns, 128 of them before each: in a storm a frame waited for all that came.
-#[cfg(feature = "sim")]
-#[test]
-fn a_storm_of_connects_comes_at_the_pace_of_the_turns() {
-    let sim = wharf::sim::Sim::with_faults(7, wharf::sim::Faults::none());
-    let mut host = Host::simulated(&sim);
-    let port = host.port("main").workers(1).build().unwrap();
-    let echo = Act::new(|s, payload| Ok(s.send(payload)?));
-    let server = host.server("game", echo).port(&port);
-    let net = server.listen("10.0.0.1:80").unwrap();
-    host.start().unwrap();
-    net.pause_accept();
-    let peers: Vec<_> = (0..500)
-        .map(|_| sim.connect("10.0.0.1:80".parse().unwrap()))
-        .collect();
-    sim.run_for(Duration::from_secs(1)).unwrap();
-    net.resume_accept();
-    let mut most = 0;
-    loop {
-        let stats = host.stats().networks[0].clone();
-        most = most.max(stats.accepted - stats.opened);
-        if stats.opened == peers.len() as u64 {
-            break;
-        }
-        assert!(sim.step(), "{stats:?}");
-    }
-    // A harvest, and what one look took before it was one.
-    assert!(
-        most <= 64 + 16,
-        "{most} sessions waited for their first turn"
-    );
-    host.stop().unwrap();
-}
