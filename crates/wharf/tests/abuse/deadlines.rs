@@ -165,8 +165,10 @@ fn a_paused_login_is_not_idle_with_bytes_waiting(w: &World) {
 fn two_thousand_that_never_speak(w: &World) {
     let handler = Act::echo();
     let ledger = handler.ledger();
+    // On_open has to come before it.
+    let timeout = w.unhurried(Duration::from_millis(700));
     let (host, net) = serve(w, Layout::Shared(2), handler, |server| {
-        server.handshake_timeout(Some(Duration::from_millis(700)))
+        server.handshake_timeout(Some(timeout))
     });
     let addr = net.local_addr().unwrap();
     let mut speaker = w.connect(addr);
@@ -243,8 +245,9 @@ fn a_stall_is_measured_by_one_clock(w: &World) {
 fn a_first_frame_is_never_missed(w: &World) {
     let handler = Act::echo();
     let ledger = handler.ledger();
+    let timeout = w.unhurried(Duration::from_millis(600));
     let (host, net) = serve(w, Layout::Shared(4), handler, |server| {
-        server.handshake_timeout(Some(Duration::from_millis(600)))
+        server.handshake_timeout(Some(timeout))
     });
     let addr = net.local_addr().unwrap();
     let mut peers = Vec::new();
@@ -256,7 +259,7 @@ fn a_first_frame_is_never_missed(w: &World) {
     for peer in &mut peers {
         assert_eq!(peer.recv(), b"hello");
     }
-    w.pass(Duration::from_millis(900));
+    w.pass(timeout + Duration::from_millis(300));
     assert_eq!(ledger.reasons(), []);
     drop(peers);
     finish(host);

@@ -107,6 +107,17 @@ impl World {
         }
     }
 
+    /// A time in which this system does what must be done in it, if `usual` is one on most: under
+    /// Wine a connect takes fifty times as long.
+    pub(crate) fn unhurried(&self, usual: Duration) -> Duration {
+        usual
+            * if cfg!(windows) && !self.is_sim() {
+                10
+            } else {
+                1
+            }
+    }
+
     /// A number from the seed; on sockets from nowhere in particular.
     pub(crate) fn below(&self, end: usize) -> usize {
         self.0.random.borrow_mut().usize(0..end)
