@@ -18,6 +18,8 @@ use crate::process::catch_signals;
 const RECORD: &str = "benches/instructions.toml";
 /// A count this much above the recorded one is a failure.
 const GROWTH_MAX: f64 = 1.05;
+/// Counts of each side, of which the least is told.
+const COUNTS: usize = 3;
 /// The shorter run has this part of the frames.
 const SHORT_PART: u64 = 5;
 /// For the load's own end, if the server never answers.
@@ -110,8 +112,22 @@ pub(crate) fn run(root: &Path, args: &InstructionsArgs, out: &mut dyn Write) -> 
     }
 }
 
-/// Runs few frames and many, and returns what the many have more.
+/// The least of some counts: on a busy machine the server waits more often, and serves fewer frames at
+/// a time.
 fn count(side: &Candidate, setup: &Setup, depth: u32, frames: u64) -> Result<Needs, String> {
+    let mut least = count_once(side, setup, depth, frames)?;
+    for _ in 1..COUNTS {
+        let other = count_once(side, setup, depth, frames)?;
+        let of = |needs: &Needs| needs.per_frame(needs.profile.total());
+        if of(&other) < of(&least) {
+            least = other;
+        }
+    }
+    Ok(least)
+}
+
+/// Runs few frames and many, and returns what the many have more.
+fn count_once(side: &Candidate, setup: &Setup, depth: u32, frames: u64) -> Result<Needs, String> {
     let one = |frames: u64| {
         let shape = Shape {
             connections: 64,
