@@ -35,7 +35,7 @@ fn wide() -> SendQueueLimits {
     }
 }
 
-/// So many peers that read nothing, and their sessions.
+/// So many peers that read nothing, and the session of each.
 fn readers(
     w: &World,
     net: &wharf::Network<Act<()>>,
@@ -43,12 +43,20 @@ fn readers(
 ) -> (Vec<Peer>, Vec<Session<Act<()>>>) {
     let addr = net.local_addr().unwrap();
     let before = net.sessions().len();
-    let peers = (0..count).map(|_| w.connect_narrow(addr)).collect();
+    let peers: Vec<_> = (0..count).map(|_| w.connect_narrow(addr)).collect();
     w.until("all are open", || net.sessions().len() == before + count);
-    let mut sessions = Vec::new();
+    // By address: two workers may take two connections in either order.
+    let mut open = Vec::new();
     net.sessions()
-        .for_each(|session| sessions.push(session.clone()));
-    (peers, sessions.split_off(before))
+        .for_each(|session| open.push(session.clone()));
+    let of = |peer: &Peer| {
+        let session = open
+            .iter()
+            .find(|session| session.peer_addr() == peer.addr());
+        session.unwrap().clone()
+    };
+    let sessions = peers.iter().map(of).collect();
+    (peers, sessions)
 }
 
 /// Sends a kilobyte at a time until it is refused, at most so many.
