@@ -112,8 +112,8 @@ pub(crate) fn run(root: &Path, args: &InstructionsArgs, out: &mut dyn Write) -> 
     }
 }
 
-/// The least of some counts: on a busy machine the server waits more often, and serves fewer frames at
-/// a time.
+/// The least of some counts: on a busy machine the server waits more often, and serves fewer frames
+/// at a time.
 fn count(side: &Candidate, setup: &Setup, depth: u32, frames: u64) -> Result<Needs, String> {
     let mut least = count_once(side, setup, depth, frames)?;
     for _ in 1..COUNTS {
