@@ -25,9 +25,12 @@ fn main() -> ExitCode {
 #[cfg(target_os = "linux")]
 fn run(options: Options) -> Result<(), String> {
     let broken = |e: std::io::Error| format!("the event loop: {e}");
+    // Before it is said that we listen: who reads that may end us.
+    let ended = server::ended().map_err(broken)?;
     let mut servers = Vec::new();
     for listener in limits::sockets::listeners(options.listen, options.workers)? {
-        servers.push(server::Server::new(listener, options.service).map_err(broken)?);
+        let ended = ended.try_clone().map_err(broken)?;
+        servers.push(server::Server::new(listener, options.service, ended).map_err(broken)?);
     }
     let Some(mut own) = servers.pop() else {
         return Ok(());

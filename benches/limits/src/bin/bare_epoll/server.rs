@@ -58,19 +58,24 @@ pub struct Server {
     service: Service,
     epoll: OwnedFd,
     listener: TcpListener,
-    /// Becomes readable when SIGTERM or SIGINT arrives; kept open by being owned here.
+    /// Of [`ended`]; kept open by being owned here.
     _signal: UnixStream,
     connections: Vec<Option<Connection>>,
     free_slots: Vec<usize>,
     buffers: Buffers,
 }
 
+/// Becomes readable when SIGTERM or SIGINT arrives.
+pub fn ended() -> io::Result<UnixStream> {
+    let (signal, writer) = UnixStream::pair()?;
+    for number in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(number, writer.try_clone()?)?;
+    }
+    Ok(signal)
+}
+
 impl Server {
-    pub fn new(listener: TcpListener, service: Service) -> io::Result<Self> {
-        let (signal, signal_writer) = UnixStream::pair()?;
-        for number in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::low_level::pipe::register(number, signal_writer.try_clone()?)?;
-        }
+    pub fn new(listener: TcpListener, service: Service, signal: UnixStream) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let readable_edge = EventFlags::IN | EventFlags::ET;
         let listening = EventData::new_u64(LISTENER);
