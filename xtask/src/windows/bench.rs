@@ -69,7 +69,7 @@ pub(crate) fn run(root: &Path, args: &WineArgs, out: &mut dyn Write) -> Result<(
     catch_signals()?;
     let home = Home::of(root)?;
     let _lock = home.lock()?;
-    packages::install(packages::COMPILER)?;
+    packages::install_compiler()?;
     packages::install(packages::WINDOWS)?;
     toolchain::sysroot(&home, TRIPLE, Use::Link)?;
     let wine = Wine::of_this_machine(&home);

@@ -21,5 +21,6 @@ mod wine;
 mod wine10;
 
 pub(crate) use bench::{WineArgs, run as bench_wine};
+pub(crate) use packages::install_compiler;
 pub(crate) use parts::{WindowsArgs, run};
 pub(crate) use targets::run as targets;

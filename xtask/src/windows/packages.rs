@@ -9,13 +9,21 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 
 /// A Rust whose source of std comes along, so that std can be compiled for systems that this
 /// machine's rustup need know nothing of; and its lints.
-pub(super) const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src"];
+const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src"];
 
 /// A linker and C compiler for Windows, and Wine.
 pub(super) const WINDOWS: &[&str] = &["gcc-mingw-w64-x86-64-win32", "wine64"];
 
 /// A Debian in a folder, for the second lane.
 pub(super) const CHROOT: &[&str] = &["debootstrap"];
+
+/// Installs what of [`COMPILER`] is missing.
+///
+/// # Errors
+/// As [`install`].
+pub(crate) fn install_compiler() -> Result<(), String> {
+    install(COMPILER)
+}
 
 /// Installs what of these is missing.
 ///

@@ -139,7 +139,7 @@ fn name(part: Part) -> String {
 
 /// All that is made once. Returns what there is.
 fn prepare(home: &Home, wine: &Wine) -> Result<String, String> {
-    packages::install(packages::COMPILER)?;
+    packages::install_compiler()?;
     packages::install(packages::WINDOWS)?;
     toolchain::sysroot(home, TRIPLE, Use::Link)?;
     wine.prepare(home)?;

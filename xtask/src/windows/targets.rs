@@ -29,7 +29,7 @@ pub(crate) fn run(root: &Path, out: &mut dyn Write) -> Result<(), String> {
     let _lock = home.lock()?;
     let mut report = Report::new("targets", out);
     let prepared = report.part("prepare", || {
-        packages::install(packages::COMPILER)?;
+        packages::install_compiler()?;
         sysroots(&home)?;
         Ok(format!(
             "std of {} targets, in {}",

@@ -1,4 +1,4 @@
-//! Debian's Rust, and its standard library built for other systems.
+//! The standard library of Debian's Rust, built for other systems.
 //!
 //! The library is built once into a folder that a compiler takes for a sysroot. After that plain
 //! cargo works for the target, in any target folder, without a nightly option.
@@ -7,13 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::debian;
+
 use super::group;
 use super::home::{Home, Stamp, TRIPLE};
-
-const CARGO: &str = "/usr/bin/cargo";
-const CLIPPY: &str = "/usr/bin/cargo-clippy";
-const RUSTC: &str = "/usr/bin/rustc";
-const RUSTDOC: &str = "/usr/bin/rustdoc";
 
 /// Changed whenever a sysroot is made in another way, so that old ones are not used any more.
 const RECIPE: u32 = 1;
@@ -29,45 +26,18 @@ pub(super) enum Use {
     Check,
 }
 
-/// cargo of Debian, free of what the cargo that runs us has set.
-pub(super) fn cargo() -> Command {
-    debian(CARGO)
-}
-
 /// cargo for a target whose sysroot is there; what it runs, it runs by `runner`.
 pub(super) fn cargo_for(home: &Home, triple: &str, runner: &[String]) -> Command {
-    let mut cargo = cargo();
+    let mut cargo = debian::cargo();
     configure(&mut cargo, home, triple, runner);
     cargo
 }
 
-/// cargo clippy for a target. Not by way of cargo, which prefers a clippy of rustup.
+/// cargo clippy for a target.
 pub(super) fn clippy_for(home: &Home, triple: &str) -> Command {
-    let mut clippy = debian(CLIPPY);
-    clippy.arg("clippy");
+    let mut clippy = debian::clippy();
     configure(&mut clippy, home, triple, &[]);
     clippy
-}
-
-fn debian(program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        let is_of_cargo = name.starts_with("CARGO") && name != "CARGO_HOME";
-        if is_of_cargo && !name.starts_with("CARGO_TERM") && !name.starts_with("CARGO_INCREMENTAL")
-            || name.starts_with("RUSTUP")
-            || name.starts_with("RUSTC")
-            || name.starts_with("RUSTDOC")
-            || name == "RUSTFLAGS"
-        {
-            command.env_remove(name.as_ref());
-        }
-    }
-    command
-        .env("CARGO", CARGO)
-        .env("RUSTC", RUSTC)
-        .env("RUSTDOC", RUSTDOC);
-    command
 }
 
 fn configure(command: &mut Command, home: &Home, triple: &str, runner: &[String]) {
@@ -96,7 +66,7 @@ fn configure(command: &mut Command, home: &Home, triple: &str, runner: &[String]
 /// # Errors
 /// When it can't be built.
 pub(super) fn sysroot(home: &Home, triple: &str, purpose: Use) -> Result<(), String> {
-    let version = group::output("rustc", Command::new(RUSTC).arg("-vV"))?;
+    let version = group::output("rustc", Command::new(debian::RUSTC).arg("-vV"))?;
     let made = home.sysroot(triple);
     let stamp = Stamp::new(&made, format!("recipe {RECIPE}, {purpose:?}\n{version}\n"));
     if stamp.is_current() {
@@ -128,7 +98,7 @@ fn build_std(scratch: &Path, triple: &str, purpose: Use) -> Result<PathBuf, Stri
     write(&scratch.join("Cargo.toml"), MANIFEST)?;
     write(&scratch.join("src/lib.rs"), "")?;
     write(&wrapper, WRAPPER)?;
-    let mut cargo = cargo();
+    let mut cargo = debian::cargo();
     // Bitcode, so that programs can be built with link-time optimisation over std.
     cargo
         .args([
@@ -181,7 +151,7 @@ fn copy_libraries(from: &Path, to: &Path, purpose: Use) -> Result<(), String> {
 /// # Errors
 /// When it does not compile.
 pub(super) fn compile_rust(home: &Home, source: &Path, program: &Path) -> Result<(), String> {
-    let mut rustc = debian(RUSTC);
+    let mut rustc = debian::rustc();
     rustc
         .args([
             "--edition=2024",
