@@ -15,24 +15,20 @@ use crate::session::{Job, Session, word};
 use crate::time::Time;
 
 impl<H: Handler> SessionCore<H> {
-    /// `on_open`.
-    pub(super) fn open(
-        self: &Arc<Self>,
-        session: &Session<H>,
-        turn: &mut Turning<'_, H>,
-        now: Time,
-    ) {
-        match contained(|| self.net.handler.on_open(session)) {
+    /// `on_open`. Returns when it ended.
+    pub(super) fn open(self: &Arc<Self>, session: &Session<H>, turn: &mut Turning<'_, H>) -> Time {
+        let opened = contained(|| self.net.handler.on_open(session));
+        // By the clock: it may have taken longer than the peer may be silent.
+        let now = self.net.port.now();
+        match opened {
             Some(Ok(state)) => {
                 turn.state = Some(state);
                 turn.phase = Phase::Open;
                 turn.meter = Meter::new(&self.net.options.input_rate, now).map(Box::new);
                 self.net.registry.insert(session);
                 self.net.events.opened.fetch_add(1, Ordering::Relaxed);
-                // By the clock: `on_open` may have taken longer than the peer may be silent.
-                let opened = self.net.port.now();
-                self.deadlines.heard(opened);
-                self.arm_deadlines(opened);
+                self.deadlines.heard(now);
+                self.arm_deadlines(now);
                 if let Some(link) = &self.link {
                     link.opened(session);
                 }
@@ -55,6 +51,7 @@ impl<H: Handler> SessionCore<H> {
             }
         }
         self.flush_turn(None, now);
+        now
     }
 
     /// Jobs that wait in the mailbox, as many as waited when the turn began, within the same budget

@@ -79,6 +79,8 @@ impl<H: Handler> SessionCore<H> {
             if budget.spent(now) {
                 return;
             }
+            // What is read next has come behind these callbacks, and not when the turn began.
+            cx.now = now.unwrap_or_else(|| cx.port.now());
         }
     }
 

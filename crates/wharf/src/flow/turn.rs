@@ -79,6 +79,9 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn timer(self: Arc<Self>, now: Time) {
+        if self.word.is_listening() {
+            self.deadlines.listens(now);
+        }
         match self.deadlines.look(&self.net.options.timeouts, now) {
             Ok(Due::Owner) => self.raise(word::TIMER, now),
             Ok(Due::Resume) => {
@@ -89,8 +92,7 @@ impl<H: Handler> Served for SessionCore<H> {
                 self.arm_deadlines(now);
             }
             Ok(Due::Close(CloseReason::IdleTimeout)) if !self.word.is_listening() => {
-                // Its silence is ours: it may have spoken, and counts from the next look on.
-                self.deadlines.heard(now);
+                self.deadlines.unheard();
                 self.arm_deadlines(now);
             }
             Ok(Due::Close(reason)) => {
@@ -185,7 +187,7 @@ impl<H: Handler> SessionCore<H> {
             self.recv_preamble(&mut turn, cx);
         }
         if turn.phase == Phase::Opening && !self.word.has(word::SHUT) {
-            self.open(session, &mut turn, cx.now);
+            cx.now = self.open(session, &mut turn);
         }
         if turn.phase == Phase::Open {
             cx.counters.turns.add_own(1);
@@ -194,6 +196,7 @@ impl<H: Handler> SessionCore<H> {
             }
             if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
                 self.run_jobs(session, &mut turn, cx);
+                cx.now = cx.port.now();
             }
             self.recv(session, &mut turn, cx);
             let own = turn.socket.as_deref().map(|socket| Own {

@@ -38,7 +38,7 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) inbuf: &'a mut [u8],
     /// Buffers for partial frames, so that a steady state allocates none.
     pub(crate) spare: &'a mut Spare,
-    /// When the turn began, by the port's clock.
+    /// When the turn began, by the port's clock; or when it came back from callbacks and read on.
     pub(crate) now: Time,
     /// The port, or the pool.
     pub(crate) port: &'a Arc<PortCore>,

@@ -11,9 +11,9 @@ use crate::time::Time;
 pub struct Timeouts {
     /// From the accept to the first whole frame. Default for servers: 10 s; for clients: none.
     pub handshake: Option<Duration>,
-    /// Between two bytes received, while we would read them: not while a turn runs, reading is
-    /// paused, or the send queue is above its high-water mark. Default for servers: 5 min; for
-    /// clients: none.
+    /// Between two bytes received, while we would read them. If a turn runs when it would pass, or
+    /// reading is paused, or the send queue is above its high-water mark, it begins anew behind
+    /// that. Default for servers: 5 min; for clients: none.
     pub idle: Option<Duration>,
     /// How long a peer may take nothing while frames wait for it. Default: 30 s.
     pub write_stall: Option<Duration>,
@@ -42,6 +42,9 @@ pub(crate) enum Due {
     /// The owner's business: the connect took too long, or the linger ends.
     Owner,
 }
+
+/// In place of a moment: nobody listened when the peer had been silent for long enough.
+const UNHEARD: u64 = 1;
 
 /// The stamps. Zero means "not set".
 #[derive(Debug, Default)]
@@ -92,9 +95,18 @@ impl Deadlines {
         self.last_in.store(now.as_nanos(), Ordering::Relaxed);
     }
 
-    /// When bytes came last.
-    pub(crate) fn last_heard(&self) -> Time {
-        Time::from_nanos(self.last_in.load(Ordering::Relaxed))
+    /// The silence is ours: nobody listens. It counts from when somebody does.
+    pub(crate) fn unheard(&self) {
+        self.last_in.store(UNHEARD, Ordering::Relaxed);
+    }
+
+    /// Somebody listens.
+    pub(crate) fn listens(&self, now: Time) {
+        let (old, new) = (UNHEARD, now.as_nanos());
+        // Bytes that came meanwhile have a stamp of their own.
+        let _ = self
+            .last_in
+            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Reading goes on at `at`.
@@ -151,9 +163,12 @@ impl Deadlines {
             return Ok(Due::Close(CloseReason::WriteStalled));
         }
         // Not before it is open: until then nobody listens to what the peer says.
-        let heard = self.last_heard();
-        if let Some(limit) = timeouts.idle
-            && heard != Time::ZERO
+        let heard = match self.last_in.load(Ordering::Relaxed) {
+            0 => None,
+            UNHEARD => Some(now),
+            at => Some(Time::from_nanos(at)),
+        };
+        if let (Some(limit), Some(heard)) = (timeouts.idle, heard)
             && passed(heard + limit)
         {
             return Ok(Due::Close(CloseReason::IdleTimeout));
@@ -212,6 +227,26 @@ mod tests {
         deadlines.heard(start + SECOND * 6);
         let open = deadlines.look(&timeouts, start + SECOND * 6);
         assert_eq!(open, Err(start + SECOND * 7));
+    }
+
+    #[test]
+    fn a_silence_that_nobody_listened_to_begins_anew() {
+        let timeouts = Timeouts {
+            idle: Some(SECOND),
+            ..Timeouts::default()
+        };
+        let start = Time::ZERO + SECOND;
+        let deadlines = Deadlines::default();
+        deadlines.heard(start);
+        deadlines.unheard();
+        let next = deadlines.look(&timeouts, start + SECOND);
+        assert_eq!(next, Err(start + SECOND * 2));
+        deadlines.listens(start + SECOND * 3);
+        let next = deadlines.look(&timeouts, start + SECOND * 3);
+        assert_eq!(next, Err(start + SECOND * 4));
+        deadlines.listens(start + SECOND * 5);
+        let due = deadlines.look(&timeouts, start + SECOND * 4);
+        assert_eq!(due, Ok(Due::Close(CloseReason::IdleTimeout)));
     }
 
     #[test]

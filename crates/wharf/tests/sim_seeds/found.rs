@@ -144,3 +144,35 @@ fn a_frame_larger_than_the_queue_drops_nothing_and_chokes_nobody() {
     let stats = &host.stats().networks[0];
     assert_eq!((stats.dropped_old, stats.dropped_new), (0, 1));
 }
+
+/// Seed 1000004597: what a turn read behind a callback that had taken longer than the idle time was
+/// stamped with the turn's begin, and the peer that had just spoken was closed for its silence.
+#[test]
+fn what_is_read_behind_a_long_callback_is_not_old() {
+    let idle = Duration::from_millis(100);
+    let sim = Sim::with_faults(7, Faults::none());
+    let mut host = Host::simulated(&sim);
+    let server = host.server("many", Many).workers(2);
+    let server = server.idle_timeout(Some(idle));
+    let network = server.listen("10.0.0.1:80").unwrap();
+    host.start().unwrap();
+    let peer = sim.connect("10.0.0.1:80".parse().unwrap());
+    sim.run_until(|| !network.sessions().is_empty()).unwrap();
+    let session = network.sessions().first().unwrap();
+    let guard = session.pause_reading();
+    ask(&peer, 1, 1);
+    sim.run_for(idle / 2).unwrap();
+    let clock = sim.clone();
+    let job = move |_: &Session<Many>, (): &mut ()| {
+        clock.suspend(idle * 3);
+        drop(guard);
+    };
+    session.post(job).unwrap();
+    let mut got = Vec::new();
+    sim.run_until(|| peer.read(&mut got).is_ok()).unwrap();
+    sim.run_for(idle * 9 / 10).unwrap();
+    assert!(session.is_open(), "it has spoken");
+    sim.run_for(idle / 5).unwrap();
+    assert!(!session.is_open());
+    assert_eq!(host.stats().networks[0].closes_named("idle_timeout"), 1);
+}
