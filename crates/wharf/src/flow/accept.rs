@@ -19,9 +19,6 @@ use crate::time::Time;
 
 /// Connections taken before other work has its turn.
 const ACCEPTS_PER_WORK: usize = 16;
-/// While a harvest of turns waits, so many looks take one connection: about one a turn, because a
-/// worker does as much port work between two turns.
-const LOOKS_PER_ACCEPT: u8 = 8;
 /// Pauses after the system had no descriptor for us, doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
@@ -39,8 +36,8 @@ pub(crate) struct Listener<H: Handler> {
 struct Inner {
     socket: Option<Socket>,
     backoff: Duration,
-    /// Looks since the last accept, while turns wait.
-    held: u8,
+    /// The turns that there had been at the last look, while turns wait.
+    turns: u64,
 }
 
 impl<H: Handler> Listener<H> {
@@ -49,7 +46,7 @@ impl<H: Handler> Listener<H> {
         let inner = Inner {
             socket: Some(socket),
             backoff: BACKOFF_FIRST,
-            held: 0,
+            turns: 0,
         };
         Self {
             token,
@@ -108,12 +105,12 @@ impl<H: Handler> Listener<H> {
         let Inner {
             socket: Some(socket),
             backoff,
-            held,
+            turns,
         } = &mut *inner
         else {
             return;
         };
-        for _ in 0..self.net.accepts(held) {
+        for _ in 0..self.net.accepts(turns) {
             if self.word.has(word::PAUSED | word::SHUT) {
                 break;
             }
@@ -171,16 +168,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 impl<H: Handler> NetworkCore<H> {
     /// How many connections to take now. Each queues a turn, before whoever speaks next; so in a
-    /// storm they come at the pace of the turns. A pool's turns are others' to run: a worker that
-    /// came back for its listener would come in vain.
-    fn accepts(&self, held: &mut u8) -> usize {
+    /// storm they come at the pace of the turns, one for each since the last look. A pool's turns
+    /// are others' to run: a worker that came back for its listener would come in vain.
+    fn accepts(&self, turns: &mut u64) -> usize {
         let own = Arc::ptr_eq(&self.port, &self.turns);
-        if !own || !self.port.queue.lock().is_behind(self.lane) {
-            *held = 0;
+        let behind = own
+            .then(|| self.port.queue.lock().turns_if_behind(self.lane))
+            .flatten();
+        let Some(now) = behind else {
             return ACCEPTS_PER_WORK;
-        }
-        *held = (*held + 1) % LOOKS_PER_ACCEPT;
-        usize::from(*held == 0)
+        };
+        let since = now - std::mem::replace(turns, now);
+        usize::try_from(since)
+            .unwrap_or(usize::MAX)
+            .min(ACCEPTS_PER_WORK)
     }
 
     /// Makes a session of an accepted socket, or refuses it.

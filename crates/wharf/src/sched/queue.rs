@@ -266,9 +266,11 @@ impl<T> RunQueue<T> {
         self.searching += 1;
     }
 
-    /// Whether the workers have a harvest of this lane's turns before them.
-    pub(crate) fn is_behind(&self, lane: usize) -> bool {
-        self.lanes.has_many(lane, HARVEST_MAX, self.workers)
+    /// How many turns of this lane there have been, if the workers have a harvest of them before
+    /// them.
+    pub(crate) fn turns_if_behind(&self, lane: usize) -> Option<u64> {
+        let behind = self.lanes.has_many(lane, HARVEST_MAX, self.workers);
+        behind.then(|| self.lanes.look(lane).turns)
     }
 
     /// Sessions queued for a turn.
