@@ -70,8 +70,10 @@ impl PortCore {
         }
         tracing::error!(port = %self.name, %error,
             "the kernel queue failed: sessions end, listeners and links stop; jobs go on");
-        // What the queue's timer was set to is told to nobody now.
+        // What the queue's timer was set to is told to nobody now; nor a wake that was posted, and
+        // until that is heard no other is.
         self.timer_fired();
+        self.wake();
         // Before the look: who comes into the table after it sees that the port is broken.
         fence(Ordering::SeqCst);
         for tenant in self.table.tenants() {
@@ -92,7 +94,18 @@ mod tests {
     use parking_lot::Mutex;
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
+    use crate::port::contract::{Token, Wait};
+    use crate::port::{PortCore, Served};
+    use crate::sched::Picked;
+    use crate::time::Time;
     use crate::{CloseReason, Frame, Handler, Host, LinkState, Network, Refuse, Session};
+
+    struct Nobody;
+
+    impl Served for Nobody {
+        fn timer(self: Arc<Self>, _: Time) {}
+        fn discard(self: Arc<Self>) {}
+    }
 
     /// Echoes; on `break` the system refuses the calling worker its waits from now on.
     #[derive(Clone, Default)]
@@ -193,6 +206,24 @@ mod tests {
         assert_eq!([next(), next()], [1, 2]);
         host.stop().unwrap();
         assert_eq!(host.stats().networks[0].sessions_live, 0);
+    }
+
+    /// It would have kept all later ones from being posted.
+    #[test]
+    fn a_wake_that_was_posted_before_is_heard() {
+        let backend = crate::port::epoll::Epoll::open().unwrap();
+        let port = PortCore::new("main".into(), Arc::new(backend), Vec::new());
+        let mut queue = port.queue.lock();
+        queue.join();
+        assert!(matches!(queue.pick(port.now()).0, Picked::Park(_)));
+        assert!(queue.push_work(Arc::new(Nobody)), "somebody sleeps");
+        drop(queue);
+        port.backend.wake();
+        port.broke(&std::io::Error::other("the descriptor was closed"));
+        let mut out = Vec::new();
+        port.wait(&mut out, 64, Wait::Poll);
+        let tokens: Vec<_> = out.iter().map(|ready| ready.token).collect();
+        assert_eq!(tokens, [Token::WAKE]);
     }
 
     #[test]

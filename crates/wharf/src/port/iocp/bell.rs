@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
 
 use super::op::Port;
 use super::sys;
@@ -89,6 +90,8 @@ impl Bell {
         }
         match self.port.post() {
             Ok(()) => true,
+            // There is no port any more, and who waits at it is told so.
+            Err(ERROR_INVALID_HANDLE) => true,
             Err(code) => {
                 tracing::warn!(code, "the system refused a post to a port: trying again");
                 false
