@@ -2,14 +2,21 @@
 
 use std::fs;
 
+/// The most descriptors that a table is grown for ahead of time: 8 MiB of it.
+const EXPECTED_MAX: u64 = 1 << 20;
+
 /// The table of a process's descriptors grows by doubling, and in a process with threads whoever
 /// opens one waits for the kernel's grace period then (`expand_fdtable` in Linux's `fs/file.c`):
 /// 10 ms and more, in the midst of an accept. The highest number that was ever used decides.
+///
+/// The table takes eight bytes and a bit for each, in the kernel: who names no limit of sessions
+/// is not meant to have a gigabyte of it.
 pub(super) fn expect_open_files(files: usize) {
     let most = super::open_files_max().unwrap_or(u64::MAX);
     let number = u64::try_from(files)
         .unwrap_or(u64::MAX)
-        .min(most.saturating_sub(1));
+        .min(most.saturating_sub(1))
+        .min(EXPECTED_MAX);
     // Refused, it grows when it has to.
     let any = fs::File::open("/proc/self/stat");
     if let (Ok(any), Ok(number)) = (any, i32::try_from(number)) {
