@@ -23,7 +23,8 @@ use crate::time::Time;
 pub(crate) const RECV_BYTES: usize = 64 * 1024;
 /// Sessions that a turn flushes itself; a longer list is shared with the siblings as port work.
 const FLUSHED_INLINE: usize = 32;
-/// A callback of so long a turn has waited for something.
+/// A callback of so long a turn has waited for something. And the longest that the end of a list
+/// may wait for turns in between.
 const BLOCKED: Duration = Duration::from_millis(5);
 /// So long after the last of them the next is not expected.
 const CALM: Duration = Duration::from_secs(1);
@@ -60,7 +61,7 @@ impl TurnCx<'_> {
     pub(crate) fn flush_others(&self, now: Time) {
         if self.slot.gathered.load(Ordering::Relaxed) {
             let _back = self.aside.map(Stepping::back);
-            flush_dirty(self.port, self.slot, now, false);
+            flush_dirty(self.port, self.slot, now, None);
         }
     }
 }
@@ -183,7 +184,8 @@ impl Worker {
         }
         if slot.gathered.load(Ordering::Relaxed) {
             let calm = self.now.since(self.blocked_at) >= CALM;
-            flush_dirty(&self.port, slot, began, calm);
+            let pace = calm.then(|| self.now.since(began));
+            flush_dirty(&self.port, slot, began, pace);
             self.now = self.port.now();
         }
         slot.turn_since.store(0, Ordering::Release);
@@ -193,6 +195,15 @@ impl Worker {
         slot.turn_time.record_own(took);
         slot.turn_wait.record_own(began.nanos_since(queued_at));
         self.ended = Some(lane);
+    }
+
+    /// Some more of a long list that the last turn has left; true if more of it is left.
+    fn flush_more(&self) -> bool {
+        let gathered = || self.slot.gathered.load(Ordering::Relaxed);
+        if gathered() {
+            flush_dirty(&self.port, &self.slot, self.now, Some(Duration::ZERO));
+        }
+        gathered()
     }
 
     fn take_in(&mut self) {
@@ -230,21 +241,19 @@ impl Worker {
 /// threads that the system prefers to this one, as work of that port (R9).
 ///
 /// Between two turns some of a port's work is done, and whom several turns send to meanwhile is
-/// written to once. Where no sibling could take it, a turn that blocks would hold it up (R5): there
-/// a long list becomes work only while turns are `calm`.
-fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time, calm: bool) {
+/// written to once. A worker without siblings leaves the end of a long list where it is instead,
+/// for the end of its next turn: there `session.flush()` and a long turn find it (R5). `pace` says
+/// how long its turns take, if none has blocked for a while: nobody else writes meanwhile.
+fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time, pace: Option<Duration>) {
     slot.gathered.store(false, Ordering::Relaxed);
-    let mut dirty = slot.dirty.lock();
-    if dirty.is_empty() {
+    let mut taken = std::mem::take(&mut *slot.dirty.lock());
+    if taken.is_empty() {
         return;
     }
-    let mut taken = std::mem::take(&mut *dirty);
-    drop(dirty);
-    let alone = port.slots().len() <= 2 && !calm;
+    let alone = port.slots().len() <= 2;
+    let is_others = |home: &&Arc<PortCore>| !std::ptr::eq(&raw const ***home, port);
     let mine = |(index, item): (usize, Arc<dyn Served>)| {
-        let home = item
-            .home()
-            .filter(|home| !std::ptr::eq(&raw const ***home, port));
+        let home = item.home().filter(is_others);
         let preferred = home.is_some_and(|home| home.nice < port.nice);
         let long = index >= FLUSHED_INLINE && (home.is_some() || !alone);
         if !preferred && !long {
@@ -257,10 +266,25 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time, calm: bool) {
             None
         }
     };
-    work_all(taken.drain(..).enumerate().filter_map(mine), now);
-    // The list keeps its room, unless it was a rare giant.
+    let turns = u32::try_from((taken.len() - 1) / FLUSHED_INLINE).unwrap_or(u32::MAX);
+    if alone && turns > 0 && pace.is_some_and(|pace| pace.saturating_mul(turns) <= BLOCKED) {
+        work_all(
+            taken.drain(..FLUSHED_INLINE).enumerate().filter_map(mine),
+            now,
+        );
+        let others = taken.extract_if(.., |item| item.home().as_ref().is_some_and(is_others));
+        work_all((FLUSHED_INLINE..).zip(others).filter_map(mine), now);
+    } else {
+        work_all(taken.drain(..).enumerate().filter_map(mine), now);
+    }
+    let left = !taken.is_empty();
+    slot.gathered.store(left, Ordering::Relaxed);
     let mut dirty = slot.dirty.lock();
-    if dirty.is_empty() && dirty.capacity() < taken.capacity() && taken.capacity() <= 4096 {
+    if left {
+        taken.append(&mut dirty);
+        *dirty = taken;
+    } else if dirty.is_empty() && dirty.capacity() < taken.capacity() && taken.capacity() <= 4096 {
+        // The list keeps its room, unless it was a rare giant.
         *dirty = taken;
     }
 }
@@ -306,12 +330,17 @@ impl Drive for Worker {
             self.port.wake();
         }
         match picked {
-            None => Step::Quit,
+            None => {
+                flush_dirty(&self.port, &self.slot, self.now, None);
+                Step::Quit
+            }
             Some(Picked::Work(item)) => {
                 let pieces = 1 + self.more.len() as u64;
                 self.slot.port_work.add_own(pieces);
                 let all = std::iter::once(item).chain(self.more.drain(..));
                 work_all(all, self.now);
+                // What it took is no part of the next turn.
+                self.now = self.port.now();
                 Step::Ran
             }
             Some(Picked::Turn(lane, item, queued_at)) => {
@@ -319,16 +348,19 @@ impl Drive for Worker {
                 self.port.run_due(self.now);
                 Step::Ran
             }
-            Some(Picked::Poll(max)) => Step::Harvest {
-                max,
-                how: Wait::Poll,
-            },
+            Some(Picked::Poll(max)) => {
+                self.flush_more();
+                let how = Wait::Poll;
+                Step::Harvest { max, how }
+            }
             Some(Picked::Park(max)) => {
                 self.parked = true;
-                Step::Harvest {
-                    max,
-                    how: Wait::Block,
-                }
+                let how = if self.flush_more() {
+                    Wait::Poll
+                } else {
+                    Wait::Block
+                };
+                Step::Harvest { max, how }
             }
         }
     }
