@@ -18,7 +18,7 @@ use crate::session::word::{self, Word};
 use crate::time::Time;
 
 /// Connections taken before other work has its turn.
-const ACCEPTS_PER_WORK: usize = 16;
+const ACCEPTS_PER_WORK: usize = 4;
 /// Pauses after the system had no descriptor for us, doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
@@ -36,8 +36,6 @@ pub(crate) struct Listener<H: Handler> {
 struct Inner {
     socket: Option<Socket>,
     backoff: Duration,
-    /// The turns that there had been at the last look, while turns wait.
-    turns: u64,
 }
 
 impl<H: Handler> Listener<H> {
@@ -46,7 +44,6 @@ impl<H: Handler> Listener<H> {
         let inner = Inner {
             socket: Some(socket),
             backoff: BACKOFF_FIRST,
-            turns: 0,
         };
         Self {
             token,
@@ -105,12 +102,11 @@ impl<H: Handler> Listener<H> {
         let Inner {
             socket: Some(socket),
             backoff,
-            turns,
         } = &mut *inner
         else {
             return;
         };
-        for _ in 0..self.net.accepts(turns) {
+        for _ in 0..self.net.accepts() {
             if self.word.has(word::PAUSED | word::SHUT) {
                 break;
             }
@@ -168,20 +164,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 impl<H: Handler> NetworkCore<H> {
     /// How many connections to take now. Each queues a turn, before whoever speaks next; so in a
-    /// storm they come at the pace of the turns, one for each since the last look. A pool's turns
-    /// are others' to run: a worker that came back for its listener would come in vain.
-    fn accepts(&self, turns: &mut u64) -> usize {
-        let own = Arc::ptr_eq(&self.port, &self.turns);
-        let behind = own
-            .then(|| self.port.queue.lock().turns_if_behind(self.lane))
-            .flatten();
-        let Some(now) = behind else {
+    /// storm they come at the pace of the turns. A pool's turns are others' to run: a worker that
+    /// came back for its listener would come in vain.
+    fn accepts(&self) -> usize {
+        if !Arc::ptr_eq(&self.port, &self.turns) {
             return ACCEPTS_PER_WORK;
-        };
-        let since = now - std::mem::replace(turns, now);
-        usize::try_from(since)
-            .unwrap_or(usize::MAX)
-            .min(ACCEPTS_PER_WORK)
+        }
+        let mut queue = self.port.queue.lock();
+        queue.newcomers(self.lane, ACCEPTS_PER_WORK)
     }
 
     /// Makes a session of an accepted socket, or refuses it.
