@@ -19,7 +19,7 @@ use crate::session::word;
 use crate::time::Time;
 
 /// From here on, what a turn has sent leaves at the next callback boundary, not at its end (R5).
-const LONG_TURN: Duration = Duration::from_micros(200);
+pub(super) const LONG_TURN: Duration = Duration::from_micros(200);
 /// The most callbacks between two looks at the clock. After those that take longer than their part
 /// of a long turn, there is a look after each.
 const UNTIMED_MAX: u8 = 4;

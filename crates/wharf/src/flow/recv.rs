@@ -80,7 +80,7 @@ impl<H: Handler> SessionCore<H> {
                 return;
             }
             // What is read next has come behind these callbacks, and not when the turn began.
-            cx.now = now.unwrap_or_else(|| cx.port.now());
+            cx.read_at = now.unwrap_or_else(|| cx.port.now());
         }
     }
 
@@ -132,13 +132,20 @@ impl<H: Handler> SessionCore<H> {
                 if n == room || self.word.has(word::HANGUP) {
                     self.word.mark(word::READABLE);
                 }
-                self.deadlines.heard(cx.now);
+                self.deadlines.heard(cx.read_at);
                 add(&self.counts.bytes_in, n as u64);
                 cx.counters.recvs.add_own(1);
                 cx.counters.bytes_in.add_own(n as u64);
                 Received::Bytes(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.deadlines.is_doubted() {
+                    // It has fallen silent, and gets a goodbye.
+                    self.close(CloseHow::Graceful, CloseReason::IdleTimeout);
+                    return Received::Over;
+                }
+                Received::Nothing
+            }
             Err(error) => {
                 turn.eof = true;
                 self.close(CloseHow::Abort, CloseReason::of_io(&error));

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
+use super::decode::LONG_TURN;
 use super::flush::Own;
 use crate::contain::contained;
 use crate::error::CloseReason;
@@ -55,6 +56,13 @@ impl<H: Handler> Served for SessionCore<H> {
         let core = &session.0;
         core.serve(&session, had, cx);
         current::set_turn(0);
+        let ended = cx.port.now();
+        cx.ended = Some(ended);
+        let took = ended.since(cx.now);
+        if took >= LONG_TURN {
+            // While it still runs: nobody calls the peer silent before that.
+            core.deadlines.not_counted(took, ended);
+        }
         if core.word.end_turn() {
             cx.again = Some(session.0);
         }
@@ -79,7 +87,9 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn timer(self: Arc<Self>, now: Time) {
-        if self.word.is_listening() {
+        // Looked at once, before the stamps: what came since is not held against the peer.
+        let listening = self.word.is_listening();
+        if listening {
             self.deadlines.listens(now);
         }
         match self.deadlines.look(&self.net.options.timeouts, now) {
@@ -91,21 +101,20 @@ impl<H: Handler> Served for SessionCore<H> {
                 }
                 self.arm_deadlines(now);
             }
-            Ok(Due::Close(CloseReason::IdleTimeout)) if !self.word.is_listening() => {
-                self.deadlines.unheard();
+            Ok(Due::Close(CloseReason::IdleTimeout)) => {
+                if listening {
+                    // The kernel may have what it said: a turn asks, and closes if there is
+                    // nothing.
+                    self.deadlines.doubt();
+                    self.raise(word::READABLE, now);
+                } else {
+                    self.deadlines.unheard();
+                }
                 self.arm_deadlines(now);
             }
             Ok(Due::Close(reason)) => {
-                // A peer that fell silent gets a goodbye; one that is stuck or never spoke, none.
-                let idle = reason == CloseReason::IdleTimeout;
-                self.close(
-                    if idle {
-                        CloseHow::Graceful
-                    } else {
-                        CloseHow::Abort
-                    },
-                    reason,
-                );
+                // A peer that is stuck or never spoke gets no goodbye.
+                self.close(CloseHow::Abort, reason);
             }
             Err(next) if next != Time::NEVER => self.net.port.arm(self.token, next),
             Err(_) => {}
@@ -187,7 +196,7 @@ impl<H: Handler> SessionCore<H> {
             self.recv_preamble(&mut turn, cx);
         }
         if turn.phase == Phase::Opening && !self.word.has(word::SHUT) {
-            cx.now = self.open(session, &mut turn);
+            cx.read_at = self.open(session, &mut turn);
         }
         if turn.phase == Phase::Open {
             cx.counters.turns.add_own(1);
@@ -196,7 +205,7 @@ impl<H: Handler> SessionCore<H> {
             }
             if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
                 self.run_jobs(session, &mut turn, cx);
-                cx.now = cx.port.now();
+                cx.read_at = cx.port.now();
             }
             self.recv(session, &mut turn, cx);
             let own = turn.socket.as_deref().map(|socket| Own {

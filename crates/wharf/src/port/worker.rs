@@ -39,8 +39,10 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) inbuf: &'a mut [u8],
     /// Buffers for partial frames, so that a steady state allocates none.
     pub(crate) spare: &'a mut Spare,
-    /// When the turn began, by the port's clock; or when it came back from callbacks and read on.
+    /// When the turn began, by the port's clock.
     pub(crate) now: Time,
+    /// What it reads next had not come before: the turn's begin, or the end of callbacks since.
+    pub(crate) read_at: Time,
     /// The port, or the pool.
     pub(crate) port: &'a Arc<PortCore>,
     /// The lane that the turn runs in.
@@ -51,6 +53,8 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) counters: &'a NetCounters,
     /// The priority that the turn runs at, if it is not the worker's.
     aside: Option<Stepping>,
+    /// When the turn ended, if it has asked the clock.
+    pub(crate) ended: Option<Time>,
     /// The session itself, if its turn ended with something due: the worker queues it when it
     /// searches again, so that nobody is woken for what this worker will look at next.
     pub(crate) again: Option<Arc<dyn Served>>,
@@ -167,18 +171,20 @@ impl Worker {
             inbuf: &mut self.inbuf,
             spare: &mut self.spare,
             now: began,
+            read_at: began,
             port: &self.port,
             lane: &self.port.lanes[lane],
             slot,
             counters: slot.net(network),
             aside: self.aside.lane(lane),
+            ended: None,
             again: None,
         };
         let aside = cx.aside.map(Stepping::aside);
         item.turn(&mut cx);
         drop(aside);
         self.again = cx.again;
-        self.now = self.port.now();
+        self.now = cx.ended.unwrap_or_else(|| self.port.now());
         if self.now.since(began) >= BLOCKED {
             self.blocked_at = self.now;
         }
@@ -204,6 +210,14 @@ impl Worker {
             flush_dirty(&self.port, &self.slot, self.now, Some(Duration::ZERO));
         }
         gathered()
+    }
+
+    /// All of it, as the worker leaves.
+    fn flush_rest(&self) {
+        // With siblings nothing is left of a list, and the slot may be another's by now.
+        if self.port.slots().len() <= 2 {
+            flush_dirty(&self.port, &self.slot, self.now, None);
+        }
     }
 
     fn take_in(&mut self) {
@@ -266,19 +280,20 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time, pace: Option<Durat
             None
         }
     };
-    let turns = u32::try_from((taken.len() - 1) / FLUSHED_INLINE).unwrap_or(u32::MAX);
-    if alone && turns > 0 && pace.is_some_and(|pace| pace.saturating_mul(turns) <= BLOCKED) {
-        work_all(
-            taken.drain(..FLUSHED_INLINE).enumerate().filter_map(mine),
-            now,
-        );
-        let others = taken.extract_if(.., |item| item.home().as_ref().is_some_and(is_others));
-        work_all((FLUSHED_INLINE..).zip(others).filter_map(mine), now);
+    let first = if alone {
+        let rest = pace.map_or(0, |pace| FLUSHED_INLINE * turns_within(BLOCKED, pace));
+        let first = taken.len().saturating_sub(rest).max(FLUSHED_INLINE);
+        first.min(taken.len())
     } else {
-        work_all(taken.drain(..).enumerate().filter_map(mine), now);
-    }
+        taken.len()
+    };
+    work_all(taken.drain(..first).enumerate().filter_map(mine), now);
+    let others = taken.extract_if(.., |item| item.home().as_ref().is_some_and(is_others));
+    work_all((FLUSHED_INLINE..).zip(others).filter_map(mine), now);
     let left = !taken.is_empty();
-    slot.gathered.store(left, Ordering::Relaxed);
+    if left {
+        slot.gathered.store(true, Ordering::Relaxed);
+    }
     let mut dirty = slot.dirty.lock();
     if left {
         taken.append(&mut dirty);
@@ -287,6 +302,12 @@ fn flush_dirty(port: &PortCore, slot: &WorkerSlot, now: Time, pace: Option<Durat
         // The list keeps its room, unless it was a rare giant.
         *dirty = taken;
     }
+}
+
+/// How many turns of this length fit; so many that more makes no difference, if it is short.
+fn turns_within(time: Duration, length: Duration) -> usize {
+    let turns = time.as_nanos() / length.as_nanos().max(1);
+    usize::try_from(turns).unwrap_or(usize::MAX).min(1 << 16)
 }
 
 impl Drive for Worker {
@@ -331,7 +352,7 @@ impl Drive for Worker {
         }
         match picked {
             None => {
-                flush_dirty(&self.port, &self.slot, self.now, None);
+                self.flush_rest();
                 Step::Quit
             }
             Some(Picked::Work(item)) => {
@@ -355,11 +376,8 @@ impl Drive for Worker {
             }
             Some(Picked::Park(max)) => {
                 self.parked = true;
-                let how = if self.flush_more() {
-                    Wait::Poll
-                } else {
-                    Wait::Block
-                };
+                let more = self.flush_more();
+                let how = if more { Wait::Poll } else { Wait::Block };
                 Step::Harvest { max, how }
             }
         }

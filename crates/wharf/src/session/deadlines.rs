@@ -11,9 +11,10 @@ use crate::time::Time;
 pub struct Timeouts {
     /// From the accept to the first whole frame. Default for servers: 10 s; for clients: none.
     pub handshake: Option<Duration>,
-    /// Between two bytes received, while we would read them. If a turn runs when it would pass, or
-    /// reading is paused, or the send queue is above its high-water mark, it begins anew behind
-    /// that. Default for servers: 5 min; for clients: none.
+    /// Between two bytes received, while we would read them; the time of long turns does not count.
+    /// If a turn runs when it would pass, or reading is paused, or the send queue is above its
+    /// high-water mark, it begins anew: after at least this time, and at most twice that, in which
+    /// we would read. Default for servers: 5 min; for clients: none.
     pub idle: Option<Duration>,
     /// How long a peer may take nothing while frames wait for it. Default: 30 s.
     pub write_stall: Option<Duration>,
@@ -45,6 +46,8 @@ pub(crate) enum Due {
 
 /// In place of a moment: nobody listened when the peer had been silent for long enough.
 const UNHEARD: u64 = 1;
+/// The same: it has been silent for long enough, as far as is known.
+const DOUBTED: u64 = 2;
 
 /// The stamps. Zero means "not set".
 #[derive(Debug, Default)]
@@ -102,11 +105,36 @@ impl Deadlines {
 
     /// Somebody listens.
     pub(crate) fn listens(&self, now: Time) {
-        let (old, new) = (UNHEARD, now.as_nanos());
-        // Bytes that came meanwhile have a stamp of their own.
+        for old in [UNHEARD, DOUBTED] {
+            // Bytes that came meanwhile have a stamp of their own.
+            let _ = self.last_in.compare_exchange(
+                old,
+                now.as_nanos(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// So much of the silence until now was ours.
+    pub(crate) fn not_counted(&self, time: Duration, now: Time) {
+        let later = |at: u64| {
+            let at = (at > DOUBTED).then(|| Time::from_nanos(at))?;
+            Some((at + time).min(now).as_nanos())
+        };
         let _ = self
             .last_in
-            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+    }
+
+    /// It is silent for too long, unless the next look at its socket finds something.
+    pub(crate) fn doubt(&self) {
+        self.last_in.store(DOUBTED, Ordering::Relaxed);
+    }
+
+    /// Nothing has come since [`Self::doubt`].
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.last_in.load(Ordering::Relaxed) == DOUBTED
     }
 
     /// Reading goes on at `at`.
@@ -165,7 +193,7 @@ impl Deadlines {
         // Not before it is open: until then nobody listens to what the peer says.
         let heard = match self.last_in.load(Ordering::Relaxed) {
             0 => None,
-            UNHEARD => Some(now),
+            UNHEARD | DOUBTED => Some(now),
             at => Some(Time::from_nanos(at)),
         };
         if let (Some(limit), Some(heard)) = (timeouts.idle, heard)
@@ -244,9 +272,19 @@ mod tests {
         deadlines.listens(start + SECOND * 3);
         let next = deadlines.look(&timeouts, start + SECOND * 3);
         assert_eq!(next, Err(start + SECOND * 4));
+        deadlines.not_counted(SECOND, start + SECOND * 5);
+        let next = deadlines.look(&timeouts, start + SECOND * 4);
+        assert_eq!(next, Err(start + SECOND * 5));
         deadlines.listens(start + SECOND * 5);
-        let due = deadlines.look(&timeouts, start + SECOND * 4);
+        let due = deadlines.look(&timeouts, start + SECOND * 5);
         assert_eq!(due, Ok(Due::Close(CloseReason::IdleTimeout)));
+        deadlines.doubt();
+        deadlines.not_counted(SECOND, start + SECOND * 6);
+        assert!(deadlines.is_doubted());
+        let next = deadlines.look(&timeouts, start + SECOND * 6);
+        assert_eq!(next, Err(start + SECOND * 7));
+        deadlines.heard(start + SECOND * 6);
+        assert!(!deadlines.is_doubted());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the seeds have found, each as the smallest run that shows it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use wharf::sim::{Faults, Sim, SimPeer};
@@ -175,4 +176,47 @@ fn what_is_read_behind_a_long_callback_is_not_old() {
     sim.run_for(idle / 5).unwrap();
     assert!(!session.is_open());
     assert_eq!(host.stats().networks[0].closes_named("idle_timeout"), 1);
+}
+
+/// On a frame, writes to another peer's session as that peer, and is off its core for a long time.
+#[derive(Clone, Default)]
+struct Away(Arc<OnceLock<(Arc<SimPeer>, Sim)>>);
+
+impl Handler for Away {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, s: &Session<Self>, (): &mut (), f: Frame<'_>) -> wharf::Result<()> {
+        if f.payload() == b"away"
+            && let Some((other, sim)) = self.0.get()
+        {
+            other.write(b"\x04\0hi").unwrap();
+            sim.suspend(Duration::from_millis(300));
+        }
+        Ok(s.send(f.payload())?)
+    }
+}
+
+/// Found by reading: what waited in the kernel while the only worker was away counted as silence.
+#[test]
+fn who_spoke_while_the_worker_was_away_is_not_idle() {
+    let sim = Sim::with_faults(7, Faults::none());
+    let mut host = Host::simulated(&sim);
+    let away = Away::default();
+    let server = host.server("away", away.clone()).workers(1);
+    let server = server.idle_timeout(Some(Duration::from_millis(100)));
+    let network = server.listen("10.0.0.1:80").unwrap();
+    host.start().unwrap();
+    let peer = sim.connect("10.0.0.1:80".parse().unwrap());
+    let other = Arc::new(sim.connect("10.0.0.1:80".parse().unwrap()));
+    sim.run_until(|| network.sessions().len() == 2).unwrap();
+    let _ = away.0.set((Arc::clone(&other), sim.clone()));
+    peer.write(b"\x06\0away").unwrap();
+    let mut got = Vec::new();
+    sim.run_until(|| other.read(&mut got).is_ok()).unwrap();
+    assert_eq!(got, b"\x04\0hi");
+    assert_eq!(network.sessions().len(), 2);
 }
