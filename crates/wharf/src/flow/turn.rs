@@ -87,7 +87,7 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn timer(self: Arc<Self>, now: Time) {
-        // Looked at once, before the stamps: what came since is not held against the peer.
+        // Before the stamps: who has come to listen since then is no reason to blame the peer.
         let listening = self.word.is_listening();
         if listening {
             self.deadlines.listens(now);
@@ -102,13 +102,12 @@ impl<H: Handler> Served for SessionCore<H> {
                 self.arm_deadlines(now);
             }
             Ok(Due::Close(CloseReason::IdleTimeout)) => {
-                if listening {
+                if !listening {
+                    self.deadlines.unheard();
+                } else if self.deadlines.doubt(&self.net.options.timeouts, now) {
                     // The kernel may have what it said: a turn asks, and closes if there is
                     // nothing.
-                    self.deadlines.doubt();
                     self.raise(word::READABLE, now);
-                } else {
-                    self.deadlines.unheard();
                 }
                 self.arm_deadlines(now);
             }

@@ -127,9 +127,16 @@ impl Deadlines {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
-    /// It is silent for too long, unless the next look at its socket finds something.
-    pub(crate) fn doubt(&self) {
-        self.last_in.store(DOUBTED, Ordering::Relaxed);
+    /// It is silent for too long, unless the next look at its socket finds something; false if it
+    /// has been heard since it was found to be.
+    pub(crate) fn doubt(&self, timeouts: &Timeouts, now: Time) -> bool {
+        let limit = timeouts.idle.unwrap_or(Duration::MAX);
+        let silent = |at: u64| at > DOUBTED && Time::from_nanos(at) + limit <= now;
+        self.last_in
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                silent(at).then_some(DOUBTED)
+            })
+            .is_ok()
     }
 
     /// Nothing has come since [`Self::doubt`].
@@ -211,6 +218,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn idle_for_a_second() -> Timeouts {
+        Timeouts {
+            idle: Some(SECOND),
+            ..Timeouts::default()
+        }
+    }
+
     #[test]
     fn the_earliest_passed_deadline_is_named() {
         let timeouts = Timeouts {
@@ -240,10 +254,7 @@ mod tests {
 
     #[test]
     fn nobody_is_idle_before_it_is_open() {
-        let timeouts = Timeouts {
-            idle: Some(SECOND),
-            ..Timeouts::default()
-        };
+        let timeouts = idle_for_a_second();
         let start = Time::ZERO + SECOND * 60;
         let deadlines = Deadlines::default();
         deadlines.begin(true, Some(start + SECOND * 5));
@@ -258,11 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_heard_between_the_look_and_the_doubt_is_not_doubted() {
+        let timeouts = idle_for_a_second();
+        let start = Time::ZERO + SECOND;
+        let deadlines = Deadlines::default();
+        deadlines.heard(start);
+        let due = deadlines.look(&timeouts, start + SECOND);
+        assert_eq!(due, Ok(Due::Close(CloseReason::IdleTimeout)));
+        deadlines.heard(start + SECOND);
+        assert!(!deadlines.doubt(&timeouts, start + SECOND));
+        assert!(!deadlines.is_doubted());
+        let next = deadlines.look(&timeouts, start + SECOND);
+        assert_eq!(next, Err(start + SECOND * 2));
+    }
+
+    #[test]
     fn a_silence_that_nobody_listened_to_begins_anew() {
-        let timeouts = Timeouts {
-            idle: Some(SECOND),
-            ..Timeouts::default()
-        };
+        let timeouts = idle_for_a_second();
         let start = Time::ZERO + SECOND;
         let deadlines = Deadlines::default();
         deadlines.heard(start);
@@ -278,7 +301,7 @@ mod tests {
         deadlines.listens(start + SECOND * 5);
         let due = deadlines.look(&timeouts, start + SECOND * 5);
         assert_eq!(due, Ok(Due::Close(CloseReason::IdleTimeout)));
-        deadlines.doubt();
+        assert!(deadlines.doubt(&timeouts, start + SECOND * 5));
         deadlines.not_counted(SECOND, start + SECOND * 6);
         assert!(deadlines.is_doubted());
         let next = deadlines.look(&timeouts, start + SECOND * 6);
@@ -289,10 +312,7 @@ mod tests {
 
     #[test]
     fn a_resume_is_due_once_and_hides_no_other() {
-        let timeouts = Timeouts {
-            idle: Some(SECOND),
-            ..Timeouts::default()
-        };
+        let timeouts = idle_for_a_second();
         let start = Time::ZERO + SECOND;
         let deadlines = Deadlines::default();
         deadlines.heard(start);
