@@ -50,6 +50,8 @@ struct Lane<T> {
     /// The most that ran at once so far.
     running_peak: usize,
     turns: u64,
+    /// How many of them [`Lanes::turns_since_asked`] has told.
+    told: u64,
     /// Its last turn began or ended, or its queue was empty until then.
     waits_since: Time,
 }
@@ -80,6 +82,7 @@ impl<T> Lanes<T> {
             running: 0,
             running_peak: 0,
             turns: 0,
+            told: 0,
             waits_since: Time::ZERO,
         };
         Self {
@@ -206,6 +209,12 @@ impl<T> Lanes<T> {
     /// Whether [`Self::next`] would find something.
     pub(crate) fn has_eligible(&self, workers: usize) -> bool {
         self.queued > 0 && (0..self.lanes.len()).any(|index| self.may_run(index, workers))
+    }
+
+    /// Turns of this lane since this was last asked.
+    pub(crate) fn turns_since_asked(&mut self, lane: usize) -> u64 {
+        let lane = &mut self.lanes[lane];
+        lane.turns - std::mem::replace(&mut lane.told, lane.turns)
     }
 
     /// Whether so many turns of this lane are queued, and the next may begin.

@@ -72,8 +72,6 @@ pub(crate) struct RunQueue<T> {
     work_streak: usize,
     /// A harvest was taken in: what is queued at the next pick is the round.
     harvested: bool,
-    /// Of each lane, the turns there had been when newcomers were last let in.
-    let_in: Vec<u64>,
 }
 
 impl<T> RunQueue<T> {
@@ -81,7 +79,6 @@ impl<T> RunQueue<T> {
     pub(crate) fn new(lanes: Vec<LaneSpec>) -> Self {
         Self {
             work: VecDeque::new(),
-            let_in: vec![0; lanes.len()],
             lanes: Lanes::new(lanes),
             workers: 0,
             wanted: usize::MAX,
@@ -272,8 +269,7 @@ impl<T> RunQueue<T> {
     /// How many newcomers of this lane are to be let in now, at most `max`: while the workers have
     /// a harvest of its turns before them, one for each turn since this was last asked.
     pub(crate) fn newcomers(&mut self, lane: usize, max: usize) -> usize {
-        let turns = self.lanes.look(lane).turns;
-        let since = turns - std::mem::replace(&mut self.let_in[lane], turns);
+        let since = self.lanes.turns_since_asked(lane);
         if self.lanes.has_many(lane, HARVEST_MAX, self.workers) {
             usize::try_from(since).unwrap_or(max).min(max)
         } else {
