@@ -8,48 +8,6 @@ use std::time::Duration;
 use wharf::sim::{Faults, Sim, SimPeer, hold};
 use wharf::{Frame, Handler, Host, Network, Refuse, Session};
 
-struct Echo;
-
-impl Handler for Echo {
-    type State = ();
-
-    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
-        Ok(())
-    }
-
-    fn on_frame(&self, s: &Session<Self>, (): &mut (), frame: Frame<'_>) -> wharf::Result<()> {
-        Ok(s.send(frame.payload())?)
-    }
-}
-
-/// Accepts went before turns, 128 of them before each: a frame waited for all that came.
-#[test]
-fn connects_come_at_the_pace_of_the_turns() {
-    let sim = Sim::with_faults(7, Faults::none());
-    let mut host = Host::simulated(&sim);
-    let port = host.port("main").workers(1).build().unwrap();
-    let server = host.server("game", Echo).port(&port);
-    let net = server.listen("10.0.0.1:80").unwrap();
-    host.start().unwrap();
-    net.pause_accept();
-    let addr = "10.0.0.1:80".parse().unwrap();
-    let peers: Vec<_> = (0..500).map(|_| sim.connect(addr)).collect();
-    sim.run_for(Duration::from_secs(1)).unwrap();
-    net.resume_accept();
-    let mut most = 0;
-    loop {
-        let stats = host.stats().networks[0].clone();
-        most = most.max(stats.accepted - stats.opened);
-        if stats.opened == peers.len() as u64 {
-            break;
-        }
-        assert!(sim.step(), "{stats:?}");
-    }
-    // From a harvest on, which is 64, they come about one by one; it was 497 of the 500.
-    assert!(most < 100, "{most} waited for their first turn at once");
-    host.stop().unwrap();
-}
-
 /// On `all` tells everybody; on `last` the one who came last, and flushes before it blocks.
 #[derive(Clone, Default)]
 struct Crier(Arc<OnceLock<Network<Self>>>);
@@ -74,6 +32,34 @@ impl Handler for Crier {
         }
         Ok(())
     }
+}
+
+/// Accepts went before turns, 128 of them before each: a frame waited for all that came.
+#[test]
+fn connects_come_at_the_pace_of_the_turns() {
+    let sim = Sim::with_faults(7, Faults::none());
+    let mut host = Host::simulated(&sim);
+    let port = host.port("main").workers(1).build().unwrap();
+    let server = host.server("game", Crier::default()).port(&port);
+    let net = server.listen("10.0.0.1:80").unwrap();
+    host.start().unwrap();
+    net.pause_accept();
+    let addr = "10.0.0.1:80".parse().unwrap();
+    let peers: Vec<_> = (0..500).map(|_| sim.connect(addr)).collect();
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    net.resume_accept();
+    let mut most = 0;
+    loop {
+        let stats = host.stats().networks[0].clone();
+        most = most.max(stats.accepted - stats.opened);
+        if stats.opened == peers.len() as u64 {
+            break;
+        }
+        assert!(sim.step(), "{stats:?}");
+    }
+    // From a harvest on, which is 64, they come about one by one; it was 497 of the 500.
+    assert!(most < 100, "{most} waited for their first turn at once");
+    host.stop().unwrap();
 }
 
 /// A host with one worker, for long enough that its turns count as short, and so many peers.

@@ -1,10 +1,14 @@
-//! What the seeds have found, each as the smallest run that shows it.
+//! What the seeds have found, and one thing that reading has: each as the smallest run that shows
+//! it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use wharf::sim::{Faults, Sim, SimPeer};
-use wharf::{Frame, Handler, Host, Network, Refuse, SendError, SendQueueLimits, Session, WhenFull};
+use wharf::{
+    Frame, Handler, Host, Network, Refuse, SendError, SendQueueLimits, ServerBuilder, Session,
+    WhenFull,
+};
 
 /// Answers each frame with as many frames as its first byte says, of as many bytes as its second.
 struct Many;
@@ -29,13 +33,21 @@ impl Handler for Many {
 
 /// A server with this queue, and a connected peer, on a network of this many bytes.
 fn served(queue: SendQueueLimits, pipe_bytes: usize) -> (Sim, Host, Network<Many>, SimPeer) {
+    served_as(pipe_bytes, |server| server.send_queue(queue))
+}
+
+/// A server as `set` says, and a connected peer.
+fn served_as(
+    pipe_bytes: usize,
+    set: impl FnOnce(ServerBuilder<'_, Many>) -> ServerBuilder<'_, Many>,
+) -> (Sim, Host, Network<Many>, SimPeer) {
     let faults = Faults {
         pipe_bytes,
         ..Faults::none()
     };
     let sim = Sim::with_faults(6961, faults);
     let mut host = Host::simulated(&sim);
-    let server = host.server("many", Many).workers(2).send_queue(queue);
+    let server = set(host.server("many", Many).workers(2));
     let network = server.listen("10.0.0.1:80").unwrap();
     host.start().unwrap();
     let peer = sim.connect("10.0.0.1:80".parse().unwrap());
@@ -151,14 +163,7 @@ fn a_frame_larger_than_the_queue_drops_nothing_and_chokes_nobody() {
 #[test]
 fn what_is_read_behind_a_long_callback_is_not_old() {
     let idle = Duration::from_millis(100);
-    let sim = Sim::with_faults(7, Faults::none());
-    let mut host = Host::simulated(&sim);
-    let server = host.server("many", Many).workers(2);
-    let server = server.idle_timeout(Some(idle));
-    let network = server.listen("10.0.0.1:80").unwrap();
-    host.start().unwrap();
-    let peer = sim.connect("10.0.0.1:80".parse().unwrap());
-    sim.run_until(|| !network.sessions().is_empty()).unwrap();
+    let (sim, host, network, peer) = served_as(4096, |server| server.idle_timeout(Some(idle)));
     let session = network.sessions().first().unwrap();
     let guard = session.pause_reading();
     ask(&peer, 1, 1);
