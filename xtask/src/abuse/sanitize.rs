@@ -33,7 +33,7 @@ const TESTS: &[&str] = &["--lib", "--test", "guarantees", "--test", "stress"];
 pub(crate) fn sanitize(root: &Path, args: &SanitizeArgs) -> Result<(), String> {
     let folder = root.join("target/sanitize").join(&args.sanitizer);
     let mut test = match args.sanitizer.as_str() {
-        "address" => address(),
+        "address" => address(root),
         "thread" => thread(&folder)?,
         other => return Err(format!("{other}: there are address and thread")),
     };
@@ -50,8 +50,8 @@ pub(crate) fn sanitize(root: &Path, args: &SanitizeArgs) -> Result<(), String> {
     super::run(test, "the tests under the sanitizer")
 }
 
-fn address() -> Command {
-    let mut cargo = Command::new("cargo");
+fn address(root: &Path) -> Command {
+    let mut cargo = super::cargo(root, &[]);
     cargo.env("RUSTFLAGS", "-Zsanitizer=address");
     cargo
 }
