@@ -12,11 +12,10 @@ use crate::port::TurnCx;
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
 use crate::session::{Job, Session, word};
-use crate::time::Time;
 
 impl<H: Handler> SessionCore<H> {
-    /// `on_open`. Returns when it ended.
-    pub(super) fn open(self: &Arc<Self>, session: &Session<H>, turn: &mut Turning<'_, H>) -> Time {
+    /// `on_open`.
+    pub(super) fn open(self: &Arc<Self>, session: &Session<H>, turn: &mut Turning<'_, H>) {
         let opened = contained(|| self.net.handler.on_open(session));
         // By the clock: it may have taken longer than the peer may be silent.
         let now = self.net.port.now();
@@ -51,7 +50,6 @@ impl<H: Handler> SessionCore<H> {
             }
         }
         self.flush_turn(None, now);
-        now
     }
 
     /// Jobs that wait in the mailbox, as many as waited when the turn began, within the same budget

@@ -79,8 +79,6 @@ impl<H: Handler> SessionCore<H> {
             if budget.spent(now) {
                 return;
             }
-            // What is read next has come behind these callbacks, and not when the turn began.
-            cx.read_at = now.unwrap_or_else(|| cx.port.now());
         }
     }
 
@@ -132,7 +130,7 @@ impl<H: Handler> SessionCore<H> {
                 if n == room || self.word.has(word::HANGUP) {
                     self.word.mark(word::READABLE);
                 }
-                self.deadlines.heard(cx.read_at);
+                self.deadlines.heard(cx.now);
                 add(&self.counts.bytes_in, n as u64);
                 cx.counters.recvs.add_own(1);
                 cx.counters.bytes_in.add_own(n as u64);

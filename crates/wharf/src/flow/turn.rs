@@ -60,7 +60,8 @@ impl<H: Handler> Served for SessionCore<H> {
         cx.ended = Some(ended);
         let took = ended.since(cx.now);
         if took >= LONG_TURN {
-            // While it still runs: nobody calls the peer silent before that.
+            // What it read has its begin for a stamp. While it still runs: nobody calls the peer
+            // silent before that.
             core.deadlines.not_counted(took, ended);
         }
         if core.word.end_turn() {
@@ -195,7 +196,7 @@ impl<H: Handler> SessionCore<H> {
             self.recv_preamble(&mut turn, cx);
         }
         if turn.phase == Phase::Opening && !self.word.has(word::SHUT) {
-            cx.read_at = self.open(session, &mut turn);
+            self.open(session, &mut turn);
         }
         if turn.phase == Phase::Open {
             cx.counters.turns.add_own(1);
@@ -204,7 +205,6 @@ impl<H: Handler> SessionCore<H> {
             }
             if had & word::POSTED != 0 && !self.word.has(word::SHUT) {
                 self.run_jobs(session, &mut turn, cx);
-                cx.read_at = cx.port.now();
             }
             self.recv(session, &mut turn, cx);
             let own = turn.socket.as_deref().map(|socket| Own {

@@ -41,8 +41,6 @@ pub(crate) struct TurnCx<'a> {
     pub(crate) spare: &'a mut Spare,
     /// When the turn began, by the port's clock.
     pub(crate) now: Time,
-    /// What it reads next had not come before: the turn's begin, or the end of callbacks since.
-    pub(crate) read_at: Time,
     /// The port, or the pool.
     pub(crate) port: &'a Arc<PortCore>,
     /// The lane that the turn runs in.
@@ -171,7 +169,6 @@ impl Worker {
             inbuf: &mut self.inbuf,
             spare: &mut self.spare,
             now: began,
-            read_at: began,
             port: &self.port,
             lane: &self.port.lanes[lane],
             slot,
