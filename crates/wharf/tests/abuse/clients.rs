@@ -28,12 +28,6 @@ fn quick() -> Reconnect {
     }
 }
 
-/// An address at which nobody listens, and at which the test may listen later.
-fn nobody(w: &World) -> SocketAddr {
-    let taken = w.listen("127.0.0.1:0".parse().unwrap());
-    taken.addr()
-}
-
 fn link_to(
     w: &World,
     layout: Layout,
@@ -59,7 +53,8 @@ fn is_waiting(state: &LinkState, words: &str) -> bool {
 
 /// It tries on, counts, says why, and connects once somebody is there.
 fn connect_to_nobody(w: &World) {
-    let addr = nobody(w);
+    let nobody = w.nobody();
+    let addr = nobody.addr();
     let handler = Act::new(|s| {
         s.send(b"hello").unwrap();
         Ok(())
@@ -74,7 +69,7 @@ fn connect_to_nobody(w: &World) {
         is_waiting(&link.links()[0], &addr.to_string())
     });
     assert_eq!((ledger.opened(), link.sessions().len()), (0, 0));
-    let listener = w.listen(addr);
+    let listener = nobody.listen();
     let mut peer = listener.accept();
     assert_eq!(peer.recv(), b"hello");
     let session = link.sessions().first().unwrap();
@@ -180,12 +175,12 @@ fn links_of_one_host_to_another_network(w: &World, layout: Layout) {
 
 /// All are tried in a round, in order, without a pause; the one that lived comes first again.
 fn several_addresses_in_turn(w: &World) {
-    let (dead, also_dead) = (nobody(w), nobody(w));
+    let (dead, also_dead) = (w.nobody(), w.nobody());
     let first = w.listen("127.0.0.1:0".parse().unwrap());
     let second = w.listen("127.0.0.1:0".parse().unwrap());
     let (first_addr, second_addr) = (first.addr(), second.addr());
     let handler = Act::echo();
-    let addrs = vec![dead, first_addr, also_dead, second_addr];
+    let addrs = vec![dead.addr(), first_addr, also_dead.addr(), second_addr];
     let (host, link) = link_to(w, Layout::Shared(2), handler, addrs, 1);
     let stats = || host.stats().network("link").unwrap().clone();
     for round in 1..=3 {
@@ -256,7 +251,8 @@ fn a_link_that_may_not_come_back(w: &World) {
         .client("lost", Act::echo())
         .port(&port)
         .reconnect(once());
-    let lost = lost.connect(nobody(w)).unwrap();
+    let nobody = w.nobody();
+    let lost = lost.connect(nobody.addr()).unwrap();
     host.start().unwrap();
     let mut peer = listener.accept();
     assert_eq!(peer.ask(b"once"), b"once");
@@ -305,7 +301,8 @@ fn a_stopped_client_stays_away(w: &World) {
     let listener = w.listen("127.0.0.1:0".parse().unwrap());
     let handler = Act::echo();
     let ledger = handler.ledger();
-    let addrs = vec![listener.addr(), nobody(w)];
+    let nobody = w.nobody();
+    let addrs = vec![listener.addr(), nobody.addr()];
     let (host, link) = link_to(w, Layout::Shared(2), handler, addrs, 3);
     let mut peers: Vec<_> = (0..w.below(4)).map(|_| listener.accept()).collect();
     link.stop();

@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+use socket2::Socket;
+
 use super::{World, sockets};
 
 /// How a peer's stream ended.
@@ -23,6 +25,37 @@ pub(super) enum Wire {
     Socket(TcpStream),
     #[cfg(feature = "sim")]
     Sim(wharf::sim::SimPeer),
+}
+
+/// An address of the test, at which nobody listens yet.
+pub(crate) struct Nobody {
+    world: World,
+    /// What keeps others from it; in the simulation there are none.
+    socket: Option<Socket>,
+    addr: SocketAddr,
+}
+
+impl Nobody {
+    pub(super) fn new(world: &World, socket: Option<Socket>, addr: SocketAddr) -> Self {
+        let world = world.clone();
+        Self {
+            world,
+            socket,
+            addr,
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Now somebody does.
+    pub(crate) fn listen(self) -> Listener {
+        match self.socket {
+            Some(socket) => Listener::new(&self.world, Listening::Socket(sockets::listen(socket))),
+            None => self.world.listen(self.addr),
+        }
+    }
 }
 
 /// A listening socket of the test, for clients under test.

@@ -38,6 +38,20 @@ pub(super) fn connect(
     Ok(stream)
 }
 
+/// A socket that has this address to itself and does not listen.
+pub(super) fn bound(addr: SocketAddr) -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+    socket.bind(&addr.into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
+}
+
+pub(super) fn listen(socket: Socket) -> TcpListener {
+    socket.listen(128).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.into()
+}
+
 pub(super) fn accept(listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept() {
         Ok((stream, _)) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wharf::Host;
 
 use super::hold::Hold;
-use super::peer::{Listener, Listening, Peer, Wire};
+use super::peer::{Listener, Listening, Nobody, Peer, Wire};
 use super::process::Open;
 use super::sockets;
 
@@ -153,6 +153,19 @@ impl World {
             }),
         };
         Ok(Peer::new(self, wire))
+    }
+
+    /// An address at which nobody listens, and nobody else can, as long as this is kept.
+    pub(crate) fn nobody(&self) -> Nobody {
+        let any = self.any_addr().parse().unwrap();
+        match &self.0.kind {
+            Kind::Sockets(_) => {
+                let (socket, addr) = sockets::bound(any);
+                Nobody::new(self, Some(socket), addr)
+            }
+            #[cfg(feature = "sim")]
+            Kind::Sim(_) => Nobody::new(self, None, self.listen(any).addr()),
+        }
     }
 
     /// A listener at this address, with port 0 at any.
