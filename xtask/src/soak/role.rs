@@ -204,11 +204,12 @@ pub(super) fn left(run: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// A program that is ready at once and ends with its orders.
+    /// A program that is ready at once and ends with its orders. The shell itself waits for them:
+    /// for a moment of an exec, a process has no environment to be found by.
     fn fake(name: &str) -> std::path::PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let path = std::env::temp_dir().join(format!("wharf-soak-{name}-{}", std::process::id()));
-        let script = "#!/bin/sh\necho '{\"ready\":7}'\nexec cat >/dev/null\n";
+        let script = "#!/bin/sh\necho '{\"ready\":7}'\nwhile read -r _; do :; done\n";
         std::fs::write(&path, script).expect("writable");
         let all = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&path, all).expect("ours");
