@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use wharf::FlushMode;
 use wharf::stats::NetworkSnapshot;
 
 use crate::judge::did;
@@ -124,8 +125,14 @@ impl Run {
             // When the host has stopped, nothing will ever happen and no time passes.
             let over = !self.sim.step() && !moved;
             self.verdict()?;
-            if over || self.sim.now().saturating_sub(last) > QUIET {
+            if over {
                 return Ok(true);
+            }
+            if self.sim.now().saturating_sub(last) > QUIET {
+                if !self.last_tick() {
+                    return Ok(true);
+                }
+                last = self.sim.now();
             }
             if step % IN_CIRCLES == 0 {
                 let done = self.done();
@@ -139,6 +146,11 @@ impl Run {
             }
         }
         Ok(false)
+    }
+
+    /// Chance may have kept the tick away for all of a quiet: it comes for what was sent before.
+    fn last_tick(&self) -> bool {
+        self.extras.flush == FlushMode::Tick && self.flush()
     }
 
     /// Grows with everything that is done for somebody.
