@@ -32,6 +32,7 @@ mod signals;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
+mod spare;
 pub mod system;
 mod table;
 mod threads;

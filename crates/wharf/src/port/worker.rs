@@ -14,6 +14,7 @@ use super::core::{PortCore, WorkerSlot};
 use super::current::{self, Here};
 use super::drive::{Drive, Step};
 use super::served::Served;
+use super::spare::Spare;
 use crate::sched::{Backlog, Lane, Picked};
 use crate::stats::NetCounters;
 use crate::time::Time;
@@ -28,11 +29,6 @@ const FLUSHED_INLINE: usize = 32;
 const BLOCKED: Duration = Duration::from_millis(5);
 /// So long after the last of them the next is not expected.
 const CALM: Duration = Duration::from_secs(1);
-/// Emptied buffers that a worker keeps for the next partial frame.
-const SPARE_BUFFERS: usize = 8;
-/// The largest buffer worth keeping.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
-
 /// What a turn works with: all of it belongs to the worker that runs it.
 pub(crate) struct TurnCx<'a> {
     /// Bytes land here.
@@ -64,25 +60,6 @@ impl TurnCx<'_> {
         if self.slot.gathered.load(Ordering::Relaxed) {
             let _back = self.aside.map(Stepping::back);
             flush_dirty(self.port, self.slot, now, None);
-        }
-    }
-}
-
-/// A few emptied buffers.
-#[derive(Debug, Default)]
-pub(crate) struct Spare(Vec<Vec<u8>>);
-
-impl Spare {
-    /// An empty buffer.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
-    }
-
-    /// Gives back a buffer that is no longer needed.
-    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < SPARE_BUFFERS && (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) {
-            buffer.clear();
-            self.0.push(buffer);
         }
     }
 }
