@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex};
+use loom::thread;
 
 use crate::sched::{LaneSpec, Picked, RunQueue};
 use crate::session::word::{self, Word};
@@ -73,6 +74,8 @@ pub(super) struct Port {
     /// need not try what comes before a look at it and what behind.
     over: AtomicBool,
     mover: Mover,
+    /// Who would park naps instead, if it may, each worker once: there is no time in a model.
+    naps: bool,
 }
 
 impl Port {
@@ -92,6 +95,15 @@ impl Port {
                 word: Word::new(0),
                 lane: AtomicUsize::new(0),
             },
+            naps: false,
+        }
+    }
+
+    /// The same, whose workers nap.
+    pub(super) fn napping(lanes: &[usize]) -> Self {
+        Self {
+            naps: true,
+            ..Self::new(lanes)
         }
     }
 
@@ -196,7 +208,9 @@ impl Port {
     /// `run`, with `step` and `harvest`.
     pub(super) fn run_worker(&self) {
         let (mut ended, mut again) = (None, None);
+        let mut naps = self.naps;
         loop {
+            let mut nap = false;
             let (picked, wake) = {
                 let mut queue = self.queue.lock().unwrap();
                 if let Some(lane) = ended.take() {
@@ -211,6 +225,7 @@ impl Port {
                     (None, queue.leave() || over)
                 } else {
                     let (picked, wake) = queue.pick(Time::ZERO);
+                    nap = naps && matches!(picked, Picked::Park(_)) && queue.nap();
                     (Some(picked), wake)
                 }
             };
@@ -227,6 +242,11 @@ impl Port {
                 Some(Picked::Poll(max)) => {
                     let reports = self.wait(max, false);
                     self.take_in(reports);
+                }
+                Some(Picked::Park(_)) if nap => {
+                    naps = false;
+                    thread::yield_now();
+                    self.queue.lock().unwrap().nap_over();
                 }
                 Some(Picked::Park(max)) => {
                     let reports = self.wait(max, true);

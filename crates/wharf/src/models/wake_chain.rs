@@ -12,8 +12,21 @@ use super::port::{Item, Port};
 
 /// Runs `feed` against two workers; it returns how many items are to be served.
 fn two_workers(preemptions: usize, lanes: &'static [usize], feed: fn(&Arc<Port>) -> usize) {
+    workers_of(preemptions, move || Port::new(lanes), feed);
+}
+
+/// The same with two workers of whom each naps once, instead of parking.
+fn two_nappers(preemptions: usize, feed: fn(&Arc<Port>) -> usize) {
+    workers_of(preemptions, || Port::napping(&[usize::MAX]), feed);
+}
+
+fn workers_of(
+    preemptions: usize,
+    make: impl Fn() -> Port + Sync + Send + 'static,
+    feed: fn(&Arc<Port>) -> usize,
+) {
     check(preemptions, move || {
-        let port = Arc::new(Port::new(lanes));
+        let port = Arc::new(make());
         let workers = [1, 2].map(|_| {
             port.join();
             let port = Arc::clone(&port);
@@ -111,5 +124,27 @@ fn a_streak_of_port_work_lets_turns_in_and_loses_nothing() {
         (0..9).for_each(|_| port.push(Item::Work));
         port.push(Item::Turn(0));
         10
+    });
+}
+
+/// The other worker naps, or is about to, when one gets stuck with a turn behind it.
+#[test]
+fn who_naps_comes_for_what_is_left() {
+    two_nappers(3, |port| {
+        port.push(Item::Stuck(0));
+        port.push(Item::Turn(0));
+        port.report(Item::Turn(0));
+        2
+    });
+}
+
+/// One worker may park while the other naps, and one of them gets stuck.
+#[test]
+fn naps_and_parks_lose_nothing() {
+    two_nappers(2, |port| {
+        port.push(Item::Turn(0));
+        port.report(Item::Stuck(0));
+        port.push(Item::Work);
+        2
     });
 }

@@ -212,6 +212,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
         true
     }
 
+    /// Whether the kernel wakes a sleeping worker for what comes while others work, and short naps
+    /// are possible: then a worker without work naps while its siblings get on.
+    fn wakes_for_each(&self) -> bool {
+        false
+    }
+
     /// A number to seed a source of randomness with: another each time and in each process, but in
     /// the simulation the same for the same seed.
     fn entropy(&self) -> u64;

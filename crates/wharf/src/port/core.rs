@@ -47,6 +47,8 @@ pub(crate) struct PortCore {
     guardian: OnceLock<Arc<PortCore>>,
     /// Of a port: where its workers nap while pools are behind.
     pub(crate) naps: Naps,
+    /// Where they nap while their siblings get on.
+    pub(crate) rests: Naps,
     /// Workers whose threads have not ended.
     pub(crate) alive: AtomicUsize,
     /// Who takes dirty lists from stuck workers, here and at the guardian, and whether their
@@ -72,6 +74,7 @@ pub(crate) struct WorkerSlot {
     pub(crate) busy_nanos: Counter,
     pub(crate) harvests: Counter,
     pub(crate) parks: Counter,
+    pub(crate) naps: Counter,
     pub(crate) port_work: Counter,
     pub(crate) turn_time: Histogram,
     pub(crate) turn_wait: Histogram,
@@ -91,6 +94,7 @@ impl WorkerSlot {
             busy_nanos: Counter::default(),
             harvests: Counter::default(),
             parks: Counter::default(),
+            naps: Counter::default(),
             port_work: Counter::default(),
             turn_time: Histogram::new(),
             turn_wait: Histogram::new(),
@@ -150,6 +154,7 @@ impl PortCore {
             taken: Mutex::default(),
             guardian: OnceLock::new(),
             naps: Naps::default(),
+            rests: Naps::default(),
             alive: AtomicUsize::new(0),
             rescue: OnceLock::new(),
             guardians_rescue: OnceLock::new(),
@@ -424,6 +429,7 @@ impl PortCore {
         self.quitting.store(true, Ordering::Release);
         self.wake();
         self.naps.end();
+        self.rests.end();
     }
 
     /// Whether [`Self::quit`] was called.

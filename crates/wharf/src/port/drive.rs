@@ -3,6 +3,8 @@
 //! The loop of a worker is a step (R13): a thread drives one worker and sleeps in the backend's
 //! `wait`; the simulator drives all workers of all ports on one thread, in an order chosen by seed.
 
+use std::time::Duration;
+
 use super::contract::Wait;
 use super::current::Here;
 
@@ -19,6 +21,8 @@ pub(crate) enum Step {
         /// Whether to sleep for them.
         how: Wait,
     },
+    /// Nap for so long at most, then step again: siblings get on by themselves.
+    Nap(Duration),
     /// The port is stopping and this worker is done.
     Quit,
 }
@@ -34,6 +38,9 @@ pub(crate) trait Drive: Send {
 
     /// Calls the backend's `wait` and takes in what it reported.
     fn harvest(&mut self, max: usize, how: Wait);
+
+    /// Sleeps for so long at most, where time passes by itself; the simulator lets it pass before.
+    fn nap(&mut self, limit: Duration);
 
     /// Its name, as in `top -H`.
     #[cfg(feature = "sim")]

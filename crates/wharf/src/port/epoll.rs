@@ -89,6 +89,10 @@ impl Backend for Epoll {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
+    fn wakes_for_each(&self) -> bool {
+        true
+    }
+
     fn set_timer(&self, at: Option<Time>) {
         let after = match at {
             // Zero would disarm it.

@@ -1,10 +1,17 @@
-//! The nap of a worker that only hands over, while those it hands to have enough to do.
+//! Naps: a worker sleeps for a moment, and then looks again by itself, where the kernel would wake
+//! it for each of many reports, and others see to what is there.
 //!
-//! A port whose sessions run on a pool would be woken by the kernel for each frame, and take the
-//! core from the pool's worker each time: two thread switches a frame. Instead, when all that it
-//! has just handed over waits behind other turns anyway, it looks again as soon as some worker of
-//! the pool might find nothing more to do, and after a while in any case: the sooner, the more
-//! may have come that would go before what waits.
+//! *While the siblings get on.* Workers of one port that all wait in its kernel queue are woken for
+//! each frame that comes while one of them works, and each wake takes a core from somebody: three
+//! threads for the work of one. So who finds nothing to do, while its siblings begin turn after
+//! turn, does not go back to the kernel at once ([`Pace`]). Whoever waits because a turn gets stuck
+//! meanwhile waits for two naps at most: the look after that finds that nobody gets on.
+//!
+//! *While those who are handed to are behind.* A port whose sessions run on a pool would be woken
+//! by the kernel for each frame, and take the core from the pool's worker each time: two thread
+//! switches a frame. Instead, when all that it has just handed over waits behind other turns
+//! anyway, it looks again as soon as some worker of the pool might find nothing more to do, and
+//! after a while in any case: the sooner, the more may have come that would go before what waits.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,12 +19,43 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::sched::Backlog;
+use crate::time::Time;
 
 /// While lower lanes wait: as in R10, the kernel is asked again after so long.
 const NAP: Duration = Duration::from_micros(50);
 /// While nothing can go before what waits. Long enough for about 30 short turns, which is what a
 /// worker without a pool finds in one harvest; short enough for a port's own work.
 const NAP_HIGHEST: Duration = Duration::from_micros(200);
+/// Siblings get on if they begin at least so many turns in the time of a nap.
+const TURNS_OF_A_NAP: u32 = 8;
+
+/// How fast the siblings of a worker get on, from one of its looks to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Turns of its own.
+    own: u64,
+    /// Turns of its siblings, at the last look.
+    others: u64,
+    looked_at: Time,
+}
+
+impl Pace {
+    /// The worker begins a turn.
+    pub(crate) fn own_turn(&mut self) {
+        self.own += 1;
+    }
+
+    /// The worker has nothing to do, `turns` have begun on its port so far: for how long it naps,
+    /// if the siblings get on.
+    pub(crate) fn nap(&mut self, turns: u64, now: Time) -> Option<Duration> {
+        let others = turns.saturating_sub(self.own);
+        let begun = others - std::mem::replace(&mut self.others, others);
+        let took = now.since(std::mem::replace(&mut self.looked_at, now));
+        let naps = took.as_nanos() / NAP_HIGHEST.as_nanos() + 1;
+        let get_on = u128::from(begun) >= naps * u128::from(TURNS_OF_A_NAP);
+        get_on.then_some(NAP_HIGHEST)
+    }
+}
 
 /// Where the workers of one port nap.
 #[derive(Debug, Default)]
@@ -47,7 +85,8 @@ impl Naps {
         });
     }
 
-    fn nap_for(&self, limit: impl FnOnce() -> Option<Duration>) {
+    /// Sleeps for as long as `limit` says, or until [`Self::end`].
+    pub(crate) fn nap_for(&self, limit: impl FnOnce() -> Option<Duration>) {
         let mut asleep = self.asleep.lock();
         // Before the look: a worker that takes the last of the backlog after it calls `end` after
         // this, as both look under the pool's lock.
@@ -75,6 +114,23 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_worker_naps_while_its_siblings_begin_turn_after_turn() {
+        let at = |micros| Time::ZERO + Duration::from_micros(micros);
+        let mut pace = Pace::default();
+        (0..8).for_each(|_| pace.own_turn());
+        assert_eq!(pace.nap(8, at(100)), None, "its own are none of theirs");
+        assert_eq!(pace.nap(16, at(200)), Some(NAP_HIGHEST));
+        assert_eq!(pace.nap(23, at(300)), None, "fewer are not worth a nap");
+        assert_eq!(
+            pace.nap(63, at(1300)),
+            None,
+            "8 a nap, and a second has passed"
+        );
+        assert_eq!(pace.nap(111, at(2300)), Some(NAP_HIGHEST));
+        assert_eq!(pace.nap(111, at(2310)), None, "one is stuck");
+    }
 
     #[test]
     fn nobody_naps_while_a_worker_may_find_nothing() {

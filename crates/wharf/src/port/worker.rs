@@ -13,6 +13,7 @@ use super::contract::{Ready, Token, Wait};
 use super::core::{PortCore, WorkerSlot};
 use super::current::{self, Here};
 use super::drive::{Drive, Step};
+use super::nap::Pace;
 use super::served::Served;
 use super::spare::Spare;
 use crate::sched::{Backlog, Lane, Picked};
@@ -81,6 +82,8 @@ pub(crate) struct Worker {
     more: Vec<Arc<dyn Served>>,
     now: Time,
     spin: Duration,
+    /// How its siblings get on; `None` if it never naps for that.
+    pace: Option<Pace>,
     /// When a turn last took as long as if it had blocked.
     blocked_at: Time,
     /// Which lanes' turns its thread runs at a priority of their own.
@@ -111,6 +114,8 @@ impl Worker {
             handed: Vec::new(),
             more: Vec::new(),
             spin,
+            // Who spins wants to be there at once.
+            pace: (port.backend.wakes_for_each() && spin.is_zero()).then(Pace::default),
             blocked_at: port.now(),
             aside: Aside::default(),
             parked: false,
@@ -134,7 +139,57 @@ impl Worker {
         refused
     }
 
+    /// What is next, and who is to know of it; else how the worker leaves or naps.
+    fn next(&mut self) -> Result<Picked<Arc<dyn Served>>, Step> {
+        let guardian = self.port.guard();
+        let mut idle_soon = false;
+        let (next, wake) = {
+            let mut queue = self.port.queue.lock();
+            if let Some(lane) = self.ended.take() {
+                queue.turn_ended(lane, self.now);
+            }
+            if let Some(item) = self.again.take() {
+                // A searcher is here, so nobody is to be woken.
+                let woken = queue.push(item.lane(), item, self.now);
+                debug_assert!(!woken, "the pushing worker searches");
+            }
+            let quitting = self.port.is_quitting();
+            if quitting || queue.surplus() {
+                // Before it is counted out: who counts on a free slot must find it.
+                self.port.free_slot(self.index);
+                (Err(Step::Quit), queue.leave() || quitting)
+            } else {
+                let (picked, wake) = queue.pick(self.now);
+                if matches!(picked, Picked::Work(_)) {
+                    self.more.extend(std::iter::from_fn(|| queue.more_work()));
+                }
+                idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
+                let nap = match (&picked, &mut self.pace) {
+                    (Picked::Park(_), Some(pace)) => pace.nap(queue.turns(), self.now),
+                    _ => None,
+                };
+                let nap = nap.filter(|_| queue.nap());
+                (nap.map_or(Ok(picked), |limit| Err(Step::Nap(limit))), wake)
+            }
+        };
+        if idle_soon && let Some(guardian) = guardian {
+            guardian.naps.end();
+        }
+        if wake {
+            // With the last worker gone the wake is for nobody, and harmless.
+            self.port.wake();
+        }
+        next
+    }
+
     fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {
+        if lane > 0 {
+            // It may take its time, and what comes meanwhile may go before it.
+            self.port.rests.end();
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.own_turn();
+        }
         let slot = &*self.slot;
         let (session, network) = item.identity();
         slot.turn_session.store(session, Ordering::Relaxed);
@@ -291,45 +346,14 @@ impl Drive for Worker {
 
     fn step(&mut self) -> Step {
         self.fresh = false;
-        let guardian = self.port.guard();
-        let mut idle_soon = false;
-        let (picked, wake) = {
-            let mut queue = self.port.queue.lock();
-            if let Some(lane) = self.ended.take() {
-                queue.turn_ended(lane, self.now);
-            }
-            if let Some(item) = self.again.take() {
-                // A searcher is here, so nobody is to be woken.
-                let woken = queue.push(item.lane(), item, self.now);
-                debug_assert!(!woken, "the pushing worker searches");
-            }
-            let quitting = self.port.is_quitting();
-            if quitting || queue.surplus() {
-                // Before it is counted out: who counts on a free slot must find it.
-                self.port.free_slot(self.index);
-                (None, queue.leave() || quitting)
-            } else {
-                let (picked, wake) = queue.pick(self.now);
-                if matches!(picked, Picked::Work(_)) {
-                    self.more.extend(std::iter::from_fn(|| queue.more_work()));
+        match self.next() {
+            Err(step) => {
+                if step == Step::Quit {
+                    self.flush_rest();
                 }
-                idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
-                (Some(picked), wake)
+                step
             }
-        };
-        if idle_soon && let Some(guardian) = guardian {
-            guardian.naps.end();
-        }
-        if wake {
-            // With the last worker gone the wake is for nobody, and harmless.
-            self.port.wake();
-        }
-        match picked {
-            None => {
-                self.flush_rest();
-                Step::Quit
-            }
-            Some(Picked::Work(item)) => {
+            Ok(Picked::Work(item)) => {
                 let pieces = 1 + self.more.len() as u64;
                 self.slot.port_work.add_own(pieces);
                 let all = std::iter::once(item).chain(self.more.drain(..));
@@ -338,17 +362,17 @@ impl Drive for Worker {
                 self.now = self.port.now();
                 Step::Ran
             }
-            Some(Picked::Turn(lane, item, queued_at)) => {
+            Ok(Picked::Turn(lane, item, queued_at)) => {
                 self.turn(lane, item, queued_at);
                 self.port.run_due(self.now);
                 Step::Ran
             }
-            Some(Picked::Poll(max)) => {
+            Ok(Picked::Poll(max)) => {
                 self.flush_more();
                 let how = Wait::Poll;
                 Step::Harvest { max, how }
             }
-            Some(Picked::Park(max)) => {
+            Ok(Picked::Park(max)) => {
                 self.parked = true;
                 let more = self.flush_more();
                 let how = if more { Wait::Poll } else { Wait::Block };
@@ -382,6 +406,19 @@ impl Drive for Worker {
         self.take_in();
     }
 
+    fn nap(&mut self, limit: Duration) {
+        self.slot.naps.add_own(1);
+        let port = &self.port;
+        if port.backend.is_real_time() {
+            port.rests.nap_for(|| {
+                let naps = port.queue.lock().may_nap() && !port.is_quitting();
+                naps.then_some(limit)
+            });
+        }
+        port.queue.lock().nap_over();
+        self.now = port.now();
+    }
+
     #[cfg(feature = "sim")]
     fn name(&self) -> &str {
         &self.name
@@ -412,6 +449,7 @@ pub(crate) fn run(mut worker: Worker) {
         match worker.step() {
             Step::Ran => {}
             Step::Harvest { max, how } => worker.harvest(max, how),
+            Step::Nap(limit) => worker.nap(limit),
             Step::Quit => break,
         }
     }

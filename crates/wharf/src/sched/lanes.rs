@@ -222,6 +222,16 @@ impl<T> Lanes<T> {
         self.lanes[lane].queue.len() >= many && self.may_run(lane, workers)
     }
 
+    /// Turns of all lanes so far.
+    pub(crate) fn turns(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.turns).sum()
+    }
+
+    /// Whether no turn of a lower lane runs.
+    pub(crate) fn runs_only_highest(&self) -> bool {
+        self.running == self.lanes[0].running
+    }
+
     /// Whether nothing is queued and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.queued + self.running == 0

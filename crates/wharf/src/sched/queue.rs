@@ -3,10 +3,11 @@
 //! The owner keeps it behind one lock and acts on what the methods return. Under the lock "publish
 //! parked, look again" and "push, look for parked" can't cross, which is all that R1 asks for.
 //!
-//! A worker is in a turn, *searching* (awake, looking for a turn), or *parked* (in the kernel's
-//! wait, or about to enter it). A posted wake that nobody has harvested yet counts as a searcher:
-//! whoever harvests it must look. So there is no lost wake-up as long as this holds whenever the
-//! lock is free: *eligible work and a parked worker imply a searcher or a posted wake.*
+//! A worker is in a turn, *searching* (awake, looking for a turn), *parked* (in the kernel's wait,
+//! or about to enter it), or *napping* (asleep for a moment: it searches again by itself, and is
+//! counted on by nobody). A posted wake that nobody has harvested yet counts as a searcher: whoever
+//! harvests it must look. So there is no lost wake-up as long as this holds whenever the lock is
+//! free: *eligible work and a parked worker imply a searcher or a posted wake.*
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -54,11 +55,12 @@ pub(crate) enum Backlog {
 pub(crate) struct RunQueue<T> {
     work: VecDeque<T>,
     lanes: Lanes<T>,
-    /// All workers: parked, searching and in turns.
+    /// All workers: parked, napping, searching and in turns.
     workers: usize,
     /// As many are wanted; those above leave.
     wanted: usize,
     parked: usize,
+    napping: usize,
     searching: usize,
     wake_posted: bool,
     /// Whether there is a kernel queue to look at: a pool has none.
@@ -83,6 +85,7 @@ impl<T> RunQueue<T> {
             workers: 0,
             wanted: usize::MAX,
             parked: 0,
+            napping: 0,
             searching: 0,
             wake_posted: false,
             kernel: true,
@@ -131,7 +134,7 @@ impl<T> RunQueue<T> {
         self.workers > self.wanted && self.lanes.kept_by(self.workers - 1)
     }
 
-    /// The workers there are.
+    /// The workers there are: parked, napping, searching and in turns.
     pub(crate) fn workers(&self) -> usize {
         self.workers
     }
@@ -248,6 +251,35 @@ impl<T> RunQueue<T> {
         Picked::Park(if siblings_parked { 1 } else { HARVEST_MAX })
     }
 
+    /// The worker that was just told to park is to nap instead, up to [`Self::nap_over`]. False,
+    /// and it parks: somebody has to stay who does not nap, or [`Self::may_nap`] says no.
+    #[must_use]
+    pub(crate) fn nap(&mut self) -> bool {
+        let naps = self.kernel && self.napping + 1 < self.workers && self.may_nap();
+        if naps {
+            self.parked -= 1;
+            self.napping += 1;
+        }
+        naps
+    }
+
+    /// Whether all turns that run are of the highest lane. Those of others may take their time, and
+    /// nobody is to sleep who could take what goes before them.
+    pub(crate) fn may_nap(&self) -> bool {
+        self.lanes.runs_only_highest()
+    }
+
+    /// A worker has napped; it searches now.
+    pub(crate) fn nap_over(&mut self) {
+        self.napping -= 1;
+        self.searching += 1;
+    }
+
+    /// Turns that have begun so far.
+    pub(crate) fn turns(&self) -> u64 {
+        self.lanes.turns()
+    }
+
     /// A parked worker's wait returned; it searches now.
     pub(crate) fn unpark(&mut self) {
         self.parked -= 1;
@@ -284,7 +316,7 @@ impl<T> RunQueue<T> {
 
     /// Whether a worker is in no turn.
     pub(crate) fn has_free_worker(&self) -> bool {
-        self.parked + self.searching > 0
+        self.parked + self.napping + self.searching > 0
     }
 
     /// Whether no turn runs or waits, and no port work does.

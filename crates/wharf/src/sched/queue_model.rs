@@ -14,6 +14,8 @@ enum Doing {
     /// Told to look at the kernel; it still searches.
     Polling,
     Parked,
+    /// Asleep for a moment, instead of parked.
+    Napping,
     Turn(usize),
     Gone,
 }
@@ -22,7 +24,8 @@ enum Doing {
 enum Op {
     Push(usize),
     Work,
-    /// A worker goes on: picks, harvests, or ends its turn, which perhaps wants another.
+    /// A worker goes on: picks, harvests, wakes from its nap, or ends its turn. With `true` its
+    /// turn wants another, and who was to park naps, if it may.
     Step(usize, bool),
     /// So many microseconds pass.
     Pass(u64),
@@ -184,7 +187,11 @@ impl Plain {
     fn step(&mut self, worker: usize, again: bool) {
         match self.workers[worker] {
             Doing::Gone => {}
-            Doing::Searching => self.pick(worker),
+            Doing::Searching => self.pick(worker, again),
+            Doing::Napping => {
+                self.workers[worker] = Doing::Searching;
+                self.queue.nap_over();
+            }
             Doing::Polling => {
                 self.workers[worker] = Doing::Searching;
                 self.harvest();
@@ -202,9 +209,19 @@ impl Plain {
                 if again {
                     assert!(!self.push(Some(lane)), "nobody is woken for it");
                 }
-                self.pick(worker);
+                self.pick(worker, false);
             }
         }
+    }
+
+    /// Whether a worker that has nothing to do may nap: another is there who does not, and what
+    /// runs is of the highest lane.
+    fn may_nap(&self, worker: usize) -> bool {
+        let others = (0..WORKERS).filter(|&other| other != worker);
+        let awake = |doing| !matches!(doing, Doing::Napping | Doing::Gone);
+        let somebody = others.clone().any(|other| awake(self.workers[other]));
+        let low = |doing| matches!(doing, Doing::Turn(lane) if lane > 0);
+        self.kernel && somebody && self.count(low) == 0
     }
 
     fn harvest(&mut self) {
@@ -214,7 +231,7 @@ impl Plain {
         }
     }
 
-    fn pick(&mut self, worker: usize) {
+    fn pick(&mut self, worker: usize, naps: bool) {
         assert_eq!(self.queue.surplus(), self.surplus());
         if self.queue.surplus() {
             self.workers[worker] = Doing::Gone;
@@ -256,7 +273,15 @@ impl Plain {
                 assert!(max > 0);
                 // A look at the kernel as well, if a longer one.
                 self.streak = 0;
-                Doing::Parked
+                if naps {
+                    let may = self.may_nap(worker);
+                    assert_eq!(self.queue.nap(), may, "one stays who does not nap");
+                }
+                if naps && self.may_nap(worker) {
+                    Doing::Napping
+                } else {
+                    Doing::Parked
+                }
             }
         };
         self.wake(wake);
@@ -303,8 +328,9 @@ impl Plain {
             self.step(0, false);
             self.check();
         }
-        // Others that search, or were woken, are not stuck: they come for it.
-        let awake = self.count(|d| matches!(d, Doing::Searching | Doing::Polling)) > 0;
+        // Others that search, nap, or were woken, are not stuck: they come for it.
+        let comes = |d| matches!(d, Doing::Searching | Doing::Polling | Doing::Napping);
+        let awake = self.count(comes) > 0;
         let there = self.count(|d| d == Doing::Parked) > 0;
         let left = self.best_lane().is_some() || !self.work.is_empty();
         assert!(

@@ -78,6 +78,8 @@ pub struct WorkerSnapshot {
     pub harvests: u64,
     /// Those that could sleep.
     pub parks: u64,
+    /// Times it napped for a moment, as its siblings got on without it.
+    pub naps: u64,
     /// Pieces of port work: flushes and accepts.
     pub port_work: u64,
     /// How long turns took.
@@ -268,6 +270,7 @@ fn of_worker(slot: &WorkerSlot) -> WorkerSnapshot {
         busy: Duration::from_nanos(slot.busy_nanos.read()),
         harvests: slot.harvests.read(),
         parks: slot.parks.read(),
+        naps: slot.naps.read(),
         port_work: slot.port_work.read(),
         ..WorkerSnapshot::default()
     };

@@ -203,6 +203,7 @@ impl Table {
                 State::Said(Step::Harvest {
                     how: Wait::Poll, ..
                 }) => "about to poll".to_owned(),
+                State::Said(Step::Nap(_)) => "at the end of a nap".to_owned(),
                 State::Said(Step::Quit) => "about to leave".to_owned(),
                 State::Stepping => "in a step that has not returned".to_owned(),
                 State::Held {
@@ -212,6 +213,11 @@ impl Table {
                 } => {
                     format!("preempted until {}", seconds(*until))
                 }
+                State::Held {
+                    until,
+                    then: Step::Nap(_),
+                    ..
+                } => format!("napping until {}", seconds(*until)),
                 State::Held { gates, .. } if gates.iter().any(|gate| !gate.is_open()) => {
                     "held by a handler that waits for a gate".to_owned()
                 }
@@ -312,16 +318,23 @@ impl Sim {
         slot.state = State::Stepping;
         drop(table);
         let was = worker.enter();
-        let (step, holds) = hold::during(|| match said {
+        let ((then, what), holds) = hold::during(|| match said {
             Step::Harvest { max, how } => {
                 worker.harvest(max, how);
-                None
+                (Step::Ran, What::Harvested(Arc::clone(&name)))
             }
-            Step::Ran | Step::Quit => Some(worker.step()),
+            Step::Nap(limit) => {
+                worker.nap(limit);
+                (Step::Ran, What::Napped(Arc::clone(&name)))
+            }
+            Step::Ran | Step::Quit => {
+                let step = worker.step();
+                (step, What::Stepped(Arc::clone(&name), step))
+            }
         });
         // Between steps it is the test's own thread, or that of a worker who drives others.
         crate::port::current::back_to(was);
-        let state = self.after_step(name, step, holds);
+        let state = self.after_step(name, then, what, holds);
         let mut table = self.0.table.lock();
         if let Some(slot) = table.workers.iter_mut().find(|slot| slot.id == id) {
             slot.state = state;
@@ -331,8 +344,8 @@ impl Sim {
         drop(table);
     }
 
-    /// What the worker is in after it did something; `step` is None after a harvest.
-    fn after_step(&self, name: Arc<str>, step: Option<Step>, holds: Holds) -> State {
+    /// What the worker is in after it did `what`, which says what is `then`.
+    fn after_step(&self, name: Arc<str>, then: Step, what: What, holds: Holds) -> State {
         let mut world = self.0.net.lock();
         let Faults {
             preempts,
@@ -342,17 +355,21 @@ impl Sim {
         } = world.faults;
         let to = world.now + world.some_time(step_max);
         world.advance(to);
-        match step {
-            Some(step) => world.note(What::Stepped(name.clone(), step)),
-            None => world.note(What::Harvested(name.clone())),
-        }
-        let then = step.unwrap_or(Step::Ran);
+        world.note(what);
         if !holds.is_empty() {
             world.note(What::Held(name, holds.time, holds.gates.len()));
             let until = world.now + holds.time;
             return State::Held {
                 until,
                 gates: holds.gates,
+                then,
+                preempted: false,
+            };
+        }
+        if let Step::Nap(limit) = then {
+            return State::Held {
+                until: world.now + limit,
+                gates: Vec::new(),
                 then,
                 preempted: false,
             };

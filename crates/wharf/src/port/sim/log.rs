@@ -31,6 +31,7 @@ pub(super) enum What {
     Held(Arc<str>, Duration, usize),
     Preempted(Arc<str>, Duration),
     Harvested(Arc<str>),
+    Napped(Arc<str>),
     Left(Arc<str>),
     Jumped,
     Supervised(Time),
@@ -102,6 +103,7 @@ impl fmt::Display for What {
                 write!(f, "{worker}: held for {time:?} and {gates} gates")
             }
             Self::Preempted(worker, time) => write!(f, "{worker}: preempted for {time:?}"),
+            Self::Napped(worker) => write!(f, "{worker}: napped"),
             Self::Harvested(worker) => write!(f, "{worker}: harvested"),
             Self::Left(worker) => write!(f, "{worker}: left"),
             Self::Jumped => write!(f, "time passed"),

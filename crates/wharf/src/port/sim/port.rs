@@ -108,6 +108,10 @@ impl Backend for SimPort {
         false
     }
 
+    fn wakes_for_each(&self) -> bool {
+        true
+    }
+
     fn entropy(&self) -> u64 {
         self.net.lock().rng.u64(..)
     }

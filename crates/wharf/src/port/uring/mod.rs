@@ -137,6 +137,10 @@ impl Backend for Uring {
         self.queue.wake();
     }
 
+    fn wakes_for_each(&self) -> bool {
+        true
+    }
+
     fn set_timer(&self, at: Option<Time>) {
         self.queue.set_timer(at);
     }

@@ -116,6 +116,8 @@ impl Drive for EchoWorker {
         }
     }
 
+    fn nap(&mut self, _: Duration) {}
+
     fn harvest(&mut self, max: usize, how: Wait) {
         let mut out = Vec::new();
         self.echo.port.wait(&mut out, max, how).unwrap();
@@ -332,6 +334,8 @@ impl Drive for Nested {
         let _ = self.sim.log_tail(1);
         Step::Ran
     }
+
+    fn nap(&mut self, _: Duration) {}
 
     fn harvest(&mut self, _max: usize, _how: Wait) {}
 
