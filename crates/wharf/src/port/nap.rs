@@ -4,8 +4,10 @@
 //! *While the siblings get on.* Workers of one port that all wait in its kernel queue are woken for
 //! each frame that comes while one of them works, and each wake takes a core from somebody: three
 //! threads for the work of one. So who finds nothing to do, while its siblings begin turn after
-//! turn, does not go back to the kernel at once ([`Pace`]). Whoever waits because a turn gets stuck
-//! meanwhile waits for two naps at most: the look after that finds that nobody gets on.
+//! turn, does not go back to the kernel at once ([`Pace`]). It is called when something has waited
+//! for as long as a nap takes, and when a turn of a lower lane begins. Whoever waits because a turn
+//! gets stuck meanwhile waits for a nap and a bit: the look at its end finds a long turn, or that
+//! nobody gets on.
 //!
 //! *While those who are handed to are behind.* A port whose sessions run on a pool would be woken
 //! by the kernel for each frame, and take the core from the pool's worker each time: two thread
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::core::PortCore;
 use crate::sched::Backlog;
 use crate::time::Time;
 
@@ -26,8 +29,12 @@ const NAP: Duration = Duration::from_micros(50);
 /// While nothing can go before what waits. Long enough for about 30 short turns, which is what a
 /// worker without a pool finds in one harvest; short enough for a port's own work.
 const NAP_HIGHEST: Duration = Duration::from_micros(200);
-/// Siblings get on if they begin at least so many turns in the time of a nap.
-const TURNS_OF_A_NAP: u32 = 8;
+/// While the siblings get on. Twice as long saves little more, and half of it saves half.
+pub(crate) const NAP_OF_A_SIBLING: Duration = Duration::from_micros(500);
+/// They do if they begin at least so many turns in the time of a nap.
+const TURNS_OF_A_NAP: u32 = 20;
+/// A turn of so long may be one that gets stuck.
+const LONG: Duration = Duration::from_micros(100);
 
 /// How fast the siblings of a worker get on, from one of its looks to the next.
 #[derive(Debug, Default)]
@@ -51,10 +58,18 @@ impl Pace {
         let others = turns.saturating_sub(self.own);
         let begun = others - std::mem::replace(&mut self.others, others);
         let took = now.since(std::mem::replace(&mut self.looked_at, now));
-        let naps = took.as_nanos() / NAP_HIGHEST.as_nanos() + 1;
+        let naps = took.as_nanos() / NAP_OF_A_SIBLING.as_nanos() + 1;
         let get_on = u128::from(begun) >= naps * u128::from(TURNS_OF_A_NAP);
-        get_on.then_some(NAP_HIGHEST)
+        get_on.then_some(NAP_OF_A_SIBLING)
     }
+}
+
+/// Whether a turn that runs on the port is a long one.
+pub(crate) fn has_long_turn(port: &PortCore, now: Time) -> bool {
+    port.slots().iter().any(|slot| {
+        let since = slot.turn_since.load(Ordering::Relaxed);
+        since != 0 && now.since(Time::from_nanos(since)) >= LONG
+    })
 }
 
 /// Where the workers of one port nap.
@@ -119,17 +134,13 @@ mod tests {
     fn a_worker_naps_while_its_siblings_begin_turn_after_turn() {
         let at = |micros| Time::ZERO + Duration::from_micros(micros);
         let mut pace = Pace::default();
-        (0..8).for_each(|_| pace.own_turn());
-        assert_eq!(pace.nap(8, at(100)), None, "its own are none of theirs");
-        assert_eq!(pace.nap(16, at(200)), Some(NAP_HIGHEST));
-        assert_eq!(pace.nap(23, at(300)), None, "fewer are not worth a nap");
-        assert_eq!(
-            pace.nap(63, at(1300)),
-            None,
-            "8 a nap, and a second has passed"
-        );
-        assert_eq!(pace.nap(111, at(2300)), Some(NAP_HIGHEST));
-        assert_eq!(pace.nap(111, at(2310)), None, "one is stuck");
+        (0..20).for_each(|_| pace.own_turn());
+        assert_eq!(pace.nap(20, at(100)), None, "its own are none of theirs");
+        assert_eq!(pace.nap(40, at(200)), Some(NAP_OF_A_SIBLING));
+        assert_eq!(pace.nap(59, at(300)), None, "fewer are not worth a nap");
+        assert_eq!(pace.nap(99, at(1300)), None, "three naps have begun");
+        assert_eq!(pace.nap(159, at(2300)), Some(NAP_OF_A_SIBLING));
+        assert_eq!(pace.nap(159, at(2310)), None, "one is stuck");
     }
 
     #[test]

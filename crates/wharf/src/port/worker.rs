@@ -13,7 +13,7 @@ use super::contract::{Ready, Token, Wait};
 use super::core::{PortCore, WorkerSlot};
 use super::current::{self, Here};
 use super::drive::{Drive, Step};
-use super::nap::Pace;
+use super::nap::{NAP_OF_A_SIBLING, Pace, has_long_turn};
 use super::served::Served;
 use super::spare::Spare;
 use crate::sched::{Backlog, Lane, Picked};
@@ -168,7 +168,7 @@ impl Worker {
                     (Picked::Park(_), Some(pace)) => pace.nap(queue.turns(), self.now),
                     _ => None,
                 };
-                let nap = nap.filter(|_| queue.nap());
+                let nap = nap.filter(|_| !has_long_turn(&self.port, self.now) && queue.nap());
                 (nap.map_or(Ok(picked), |limit| Err(Step::Nap(limit))), wake)
             }
         };
@@ -183,8 +183,9 @@ impl Worker {
     }
 
     fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {
-        if lane > 0 {
-            // It may take its time, and what comes meanwhile may go before it.
+        if lane > 0 || self.now.since(queued_at) >= NAP_OF_A_SIBLING {
+            // It may take its time, and what comes meanwhile may go before it. Or there is more to
+            // do than those do who are awake.
             self.port.rests.end();
         }
         if let Some(pace) = &mut self.pace {
