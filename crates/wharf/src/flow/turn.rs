@@ -167,6 +167,9 @@ impl<H: Handler> Served for SessionCore<H> {
             return;
         };
         turn.socket = None;
+        if std::mem::replace(&mut turn.phase, Phase::Closed) != Phase::Closed {
+            self.net.give_place();
+        }
         let state = turn.state.take();
         drop(turn);
         let jobs = self.take_jobs();

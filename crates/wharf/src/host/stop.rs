@@ -26,6 +26,8 @@ pub(super) struct Stopping {
     step: Step,
     /// When the step ends whether or not it is done; set at the supervisor's first look.
     until: Option<Time>,
+    /// The supervisor's last look.
+    looked_at: Option<Time>,
     /// Every network was told: until then "no session is left" means nothing.
     told: bool,
     /// A second signal came: no more waiting for good order.
@@ -43,6 +45,8 @@ enum Step {
 const GRACE: Duration = Duration::from_millis(500);
 /// Between two looks at a stop under way.
 const LOOK: Duration = Duration::from_millis(2);
+/// A look so late says that nobody has run: the process was stopped, or its machine asleep.
+const AWAY: Duration = Duration::from_millis(50);
 
 impl Shared {
     /// Step 1, from any thread. A second call changes nothing.
@@ -70,6 +74,7 @@ impl Shared {
             inner.stage = Stage::Stopping(Stopping {
                 step: Step::Drain,
                 until: None,
+                looked_at: None,
                 told: false,
                 hurry: false,
             });
@@ -159,7 +164,13 @@ impl Shared {
         } else {
             GRACE
         };
-        let until = *stopping.until.get_or_insert(now + grace);
+        let until = stopping.until.get_or_insert(now + grace);
+        let away = now.since(stopping.looked_at.replace(now).unwrap_or(now));
+        if stopping.step != Step::Drain && away >= AWAY {
+            // No part of the grace: what was cut has not had its turn, nor have workers left.
+            *until = *until + away;
+        }
+        let until = *until;
         let late = now >= until;
         match stopping.step {
             Step::Drain if empty && stopping.told => {
@@ -244,6 +255,7 @@ impl Stopping {
         *self = Self {
             step,
             until: None,
+            looked_at: self.looked_at,
             told: self.told,
             hurry: self.hurry,
         };

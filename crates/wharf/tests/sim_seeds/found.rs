@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use wharf::sim::{Faults, Sim, SimPeer};
+use wharf::sim::{Faults, Sim, SimPeer, hold};
 use wharf::{
     Frame, Handler, Host, Network, Refuse, SendError, SendQueueLimits, ServerBuilder, Session,
     WhenFull,
@@ -224,4 +224,35 @@ fn who_spoke_while_the_worker_was_away_is_not_idle() {
     sim.run_until(|| other.read(&mut got).is_ok()).unwrap();
     assert_eq!(got, b"\x04\0hi");
     assert_eq!(network.sessions().len(), 2);
+}
+
+/// Seed 5000017072: a process was stopped (SIGSTOP, a sleeping machine) just after its host had cut
+/// what was left, and the grace was over before anybody had run again: sessions were thrown away
+/// without their `on_close`, and counted as live for ever.
+#[test]
+fn a_stop_does_not_count_the_time_in_which_nobody_runs() {
+    for seed in 0..40 {
+        let sim = Sim::with_faults(seed, Faults::none());
+        let mut host = Host::simulated(&sim);
+        host.set_drain_deadline(Duration::from_millis(10));
+        let server = host.server("many", Many).workers(1);
+        let network = server.listen("10.0.0.1:80").unwrap();
+        host.start().unwrap();
+        let peers = [(); 3].map(|()| sim.connect("10.0.0.1:80".parse().unwrap()));
+        sim.run_until(|| network.sessions().len() == peers.len())
+            .unwrap();
+        let job = |_: &Session<Many>, (): &mut ()| hold(Duration::from_millis(500));
+        network.sessions().first().unwrap().post(job).unwrap();
+        let said = |what: &str| sim.log_tail(12).iter().any(|event| event.contains(what));
+        sim.run_until(|| said("held for")).unwrap();
+        host.handle().stop();
+        sim.run_until(|| said("disconnect")).unwrap();
+        // The grace begins with the next look.
+        sim.run_for(Duration::from_millis(5)).unwrap();
+        sim.suspend(Duration::from_secs(1));
+        host.stop().unwrap();
+        let stats = &host.stats().networks[0];
+        assert_eq!((stats.opened, stats.ended), (3, 3), "seed {seed}");
+        assert_eq!(stats.sessions_live, 0, "seed {seed}");
+    }
 }
