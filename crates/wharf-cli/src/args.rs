@@ -228,7 +228,7 @@ pub(crate) struct ServeArgs {
 
     /// Topology file: serves its network that listens as the file says, but for flush = "tick"
     #[arg(long, value_name = "FILE",
-          conflicts_with_all = ["workers", "pool", "sessions_max", "spin_us"])]
+          conflicts_with_all = ["workers", "pool", "sessions_max", "spin_us", "nap_us"])]
     pub(crate) topology: Option<std::path::PathBuf>,
 
     /// Which network of the topology, if several listen
@@ -263,6 +263,10 @@ pub(crate) struct ServeArgs {
     /// Microseconds that an idle worker looks again before it sleeps
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) spin_us: u64,
+
+    /// Microseconds that a worker may nap while its siblings get on: for cores that are shared
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) nap_us: u64,
 
     /// Hold frames back and flush them every so many milliseconds, one write a session
     #[arg(long, value_name = "N", conflicts_with = "topology",

@@ -31,7 +31,8 @@ const STUCK: &[u8] = b"\x07\0stuck";
 const ECHO: &[u8] = b"\x06\0echo";
 
 fn peers_of(sim: &Sim, host: &mut Host, workers: usize) -> Vec<SimPeer> {
-    let port = host.port("main").workers(workers).build().unwrap();
+    let port = host.port("main").workers(workers);
+    let port = port.nap(Duration::from_micros(500)).build().unwrap();
     let server = host.server("game", Echo).port(&port);
     let net = server.listen("10.0.0.1:80").unwrap();
     host.start().unwrap();

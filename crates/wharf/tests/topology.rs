@@ -167,12 +167,14 @@ fn one_a_core_is_resolved_within_what_the_lanes_and_the_limit_ask() {
 
 #[test]
 fn times_and_switches_are_read_in_their_units() {
-    let text = "[port.main]\nspin_us = 20\nlanes = [ { name = \"a\", starve_ms_max = 50, \
+    let text = "[port.main]\nspin_us = 20\nnap_us = 500\n\
+                lanes = [ { name = \"a\", starve_ms_max = 50, \
                 turn_us_max = 300 } ]\n[network.game]\nlisten = \"a:1\"\nhandshake_timeout_ms = 0\n\
                 idle_timeout_ms = 1_500\nkeepalive_s = 0x10\n";
     let topology = Topology::parse(text, "t").unwrap();
     let lane = &topology.ports[0].threads.lanes[0];
     assert_eq!(topology.ports[0].spin, Duration::from_micros(20));
+    assert_eq!(topology.ports[0].nap, Duration::from_micros(500));
     assert_eq!(lane.starve_after, Some(Duration::from_millis(50)));
     assert_eq!(lane.turn_time_max, Some(Duration::from_micros(300)));
     let game = topology.network("game").unwrap();

@@ -123,6 +123,7 @@ struct Threads<'a> {
     nice: Option<i32>,
     cores: &'a [usize],
     spin_us: u128,
+    nap_us: u128,
     lanes: Vec<Lane<'a>>,
 }
 
@@ -184,6 +185,7 @@ impl<'a> Threads<'a> {
             nice: row.nice,
             cores: &row.cores,
             spin_us: row.spin.as_micros(),
+            nap_us: row.nap.as_micros(),
             lanes: row.lanes.iter().map(lane).collect(),
         }
     }

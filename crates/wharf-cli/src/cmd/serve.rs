@@ -118,7 +118,8 @@ fn declare(
     args: &ServeArgs,
     declared: &mut Option<Port>,
 ) -> wharf::Result<(Host, Network<Serve>)> {
-    let mut port = host.port("serve").spin(Duration::from_micros(args.spin_us));
+    let port = host.port("serve").spin(Duration::from_micros(args.spin_us));
+    let mut port = port.nap(Duration::from_micros(args.nap_us));
     if let Some(workers) = args.workers {
         port = port.workers(workers);
     }

@@ -55,7 +55,7 @@ impl<'a> CrewDraft<'a> {
         let mut inner = host.inner.lock();
         super::declare::require_free(&inner, kind, &name)?;
         let (core, sockets) = make(name, std::mem::take(&mut options.lanes), workers.1)?;
-        let core = Arc::new(core.with_nice(options.settings.nice));
+        let core = Arc::new(core.with_nice(options.settings.nice).with_nap(options.nap));
         let crew = Arc::new(Crew::new(core, workers, options, host));
         Ok(keep(&mut inner, crew, sockets))
     }
@@ -90,6 +90,7 @@ pub(super) struct CrewOptions {
     pub(super) lanes: Vec<Lane>,
     pub(super) settings: ThreadSettings,
     pub(super) spin: Duration,
+    pub(super) nap: Duration,
     pub(super) jobs_max: Option<usize>,
 }
 

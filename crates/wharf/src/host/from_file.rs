@@ -72,7 +72,7 @@ impl Host {
         self.set_memory(topology.host.memory);
         let mut ports = Vec::new();
         for plan in &topology.ports {
-            let mut builder = self.port(&plan.name).spin(plan.spin);
+            let mut builder = self.port(&plan.name).spin(plan.spin).nap(plan.nap);
             workers(&plan.threads, &mut builder.draft.options);
             builder.concurrency = concurrency(plan);
             ports.push(builder.build()?);

@@ -81,6 +81,18 @@ impl<'a> PortBuilder<'a> {
         self
     }
 
+    /// Linux: how long a worker with nothing to do may nap while its siblings get on (40,000 turns
+    /// a second and more), instead of being woken for each frame that comes meanwhile. For machines
+    /// whose cores other processes want too: there it saves thread switches, and those who are
+    /// awake are disturbed less. Where each worker has a core of its own it only costs latency.
+    /// What waits behind a callback that gets stuck just then waits for about so long, instead of
+    /// being served at once. Sensible: 500 µs. Other systems take no notice. In a topology file:
+    /// `nap_us = 500`. Default: zero, never.
+    pub fn nap(mut self, nap: Duration) -> Self {
+        self.draft.options.nap = nap;
+        self
+    }
+
     /// Windows: how many of its workers the system lets run at once, the
     /// `NumberOfConcurrentThreads` of an I/O completion port; 0 is one a processor. A worker that
     /// blocks in the system does not count, one that computes does: with fewer than there are

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -49,6 +50,8 @@ pub(crate) struct PortCore {
     pub(crate) naps: Naps,
     /// Where they nap while their siblings get on.
     pub(crate) rests: Naps,
+    /// How long they do at most; zero: never.
+    pub(crate) nap: Duration,
     /// Workers whose threads have not ended.
     pub(crate) alive: AtomicUsize,
     /// Who takes dirty lists from stuck workers, here and at the guardian, and whether their
@@ -155,6 +158,7 @@ impl PortCore {
             guardian: OnceLock::new(),
             naps: Naps::default(),
             rests: Naps::default(),
+            nap: Duration::ZERO,
             alive: AtomicUsize::new(0),
             rescue: OnceLock::new(),
             guardians_rescue: OnceLock::new(),
@@ -167,6 +171,11 @@ impl PortCore {
         // A negative one may be refused.
         let nice = nice.unwrap_or(0).max(0);
         Self { nice, ..self }
+    }
+
+    /// The same whose workers nap for so long while their siblings get on.
+    pub(crate) fn with_nap(self, nap: Duration) -> Self {
+        Self { nap, ..self }
     }
 
     /// Makes the slots, when the number of networks of the host is known.
@@ -241,13 +250,23 @@ impl PortCore {
 
     /// Queues a turn: the caller has just moved the word to queued.
     pub(crate) fn push_turn(&self, item: Arc<dyn Served>, now: Time) {
-        let wake = {
+        let (wake, lower) = {
             let mut queue = self.queue.lock();
             // Under the lock, as `relane` changes it under the lock.
-            queue.push(item.lane(), item, now)
+            let lane = item.lane();
+            (queue.push(lane, item, now), lane > 0)
         };
+        self.call(wake, lower);
+    }
+
+    /// Somebody is to come: by a wake, or from a nap, if a turn of a lower lane was queued. Those
+    /// who are awake may be kept from taking it by its cap, or by theirs.
+    fn call(&self, wake: bool, lower: bool) {
         if wake {
             self.wake();
+        }
+        if lower {
+            self.rests.end();
         }
     }
 
@@ -270,18 +289,22 @@ impl PortCore {
                 continue;
             };
             let mut queue = core.queue.lock();
-            let mut wake = queue.push(first.lane(), first, now);
+            let (mut wake, mut lower) = (false, false);
+            let mut push = |item: Arc<dyn Served>| {
+                let lane = item.lane();
+                lower |= lane > 0;
+                wake |= queue.push(lane, item, now);
+            };
+            push(first);
             for item in items.by_ref() {
                 if !item.turns().is_some_and(|other| std::ptr::eq(core, other)) {
                     next = Some(item);
                     break;
                 }
-                wake |= queue.push(item.lane(), item, now);
+                push(item);
             }
             drop(queue);
-            if wake {
-                core.wake();
-            }
+            core.call(wake, lower);
             if std::ptr::eq(core, self) {
                 self.naps.own_turn();
             } else {
@@ -308,9 +331,7 @@ impl PortCore {
             let is = |queued: &Arc<dyn Served>| Arc::as_ptr(queued).cast::<()>() == item;
             from.is_some_and(|from| queue.relane(from, to, now, is))
         };
-        if wake {
-            self.wake();
-        }
+        self.call(wake, to > 0);
     }
 
     /// Queues port work: the caller has just set the item's mark.
@@ -447,52 +468,4 @@ impl std::fmt::Debug for PortCore {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{self, ErrorKind};
-    use std::time::Duration;
-
-    use super::*;
-    use crate::port::contract::{Ready, Wait};
-
-    /// A backend whose timer takes a moment to set, and that can do nothing else.
-    struct SlowTimer(Mutex<Option<Time>>);
-
-    impl Backend for SlowTimer {
-        fn name(&self) -> &'static str {
-            "slow timer"
-        }
-        fn now(&self) -> Time {
-            Time::ZERO
-        }
-        fn wait(&self, _: &mut Vec<Ready>, _: usize, _: Wait) -> io::Result<()> {
-            Err(ErrorKind::Unsupported.into())
-        }
-        fn wake(&self) {}
-        fn set_timer(&self, at: Option<Time>) {
-            std::thread::sleep(Duration::from_micros(u64::from(at.is_some()) * 20));
-            *self.0.lock() = at;
-        }
-        fn entropy(&self) -> u64 {
-            0
-        }
-    }
-
-    #[test]
-    fn of_two_threads_that_arm_the_earlier_deadline_is_set() {
-        for round in 0..300 {
-            let backend = Arc::new(SlowTimer(Mutex::default()));
-            let port = PortCore::new("timers".into(), Arc::clone(&backend) as _, Vec::new());
-            let at = |ms| Time::ZERO + Duration::from_millis(ms);
-            std::thread::scope(|scope| {
-                for (slot, ms) in [(0, 50), (1, 20)] {
-                    let arm = std::thread::Builder::new().name("arm".into());
-                    let port = &port;
-                    let arm =
-                        arm.spawn_scoped(scope, move || port.arm(Token::new(slot, 0), at(ms)));
-                    arm.unwrap();
-                }
-            });
-            assert_eq!(*backend.0.lock(), Some(at(20)), "round {round}");
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
 //! Naps: a worker sleeps for a moment, and then looks again by itself, where the kernel would wake
 //! it for each of many reports, and others see to what is there.
 //!
-//! *While the siblings get on.* Workers of one port that all wait in its kernel queue are woken for
-//! each frame that comes while one of them works, and each wake takes a core from somebody: three
-//! threads for the work of one. So who finds nothing to do, while its siblings begin turn after
-//! turn, does not go back to the kernel at once ([`Pace`]). It is called when something has waited
-//! for as long as a nap takes, and when a turn of a lower lane begins. Whoever waits because a turn
-//! gets stuck meanwhile waits for a nap and a bit: the look at its end finds a long turn, or that
-//! nobody gets on.
+//! *While the siblings get on*, if the port is told to (`PortBuilder::nap`). Workers that all wait
+//! in one kernel queue are woken for each frame that comes while one of them works. Where there is
+//! a core for each, that is what they are for. Where other processes want the cores too, each wake
+//! takes one from somebody: three threads for the work of one. So who finds nothing to do, while
+//! its siblings begin turn after turn, does not go back to the kernel at once ([`Pace`]). It is
+//! called when something has waited for as long as a nap takes, and when a turn of a lower lane is
+//! queued or begins. Whoever waits because a turn gets stuck meanwhile waits for about a nap and a
+//! bit: the look at its end finds a long turn, or that nobody gets on.
 //!
 //! *While those who are handed to are behind.* A port whose sessions run on a pool would be woken
 //! by the kernel for each frame, and take the core from the pool's worker each time: two thread
@@ -21,7 +22,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::core::PortCore;
-use crate::sched::Backlog;
+use crate::sched::{Backlog, RunQueue};
 use crate::time::Time;
 
 /// While lower lanes wait: as in R10, the kernel is asked again after so long.
@@ -29,16 +30,16 @@ const NAP: Duration = Duration::from_micros(50);
 /// While nothing can go before what waits. Long enough for about 30 short turns, which is what a
 /// worker without a pool finds in one harvest; short enough for a port's own work.
 const NAP_HIGHEST: Duration = Duration::from_micros(200);
-/// While the siblings get on. Twice as long saves little more, and half of it saves half.
-pub(crate) const NAP_OF_A_SIBLING: Duration = Duration::from_micros(500);
-/// They do if they begin at least so many turns in the time of a nap.
-const TURNS_OF_A_NAP: u32 = 20;
+/// Siblings get on if they begin a turn in each such time.
+const TURN: Duration = Duration::from_micros(25);
 /// A turn of so long may be one that gets stuck.
 const LONG: Duration = Duration::from_micros(100);
 
 /// How fast the siblings of a worker get on, from one of its looks to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
+    /// Of a nap.
+    pub(crate) limit: Duration,
     /// Turns of its own.
     own: u64,
     /// Turns of its siblings, at the last look.
@@ -47,25 +48,53 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Of a worker of this port; `None` if its workers never nap.
+    pub(crate) fn on(port: &PortCore) -> Option<Self> {
+        let naps = port.backend.wakes_for_each() && !port.nap.is_zero();
+        naps.then(|| Self::new(port.nap))
+    }
+
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            own: 0,
+            others: 0,
+            looked_at: Time::ZERO,
+        }
+    }
+
     /// The worker begins a turn.
     pub(crate) fn own_turn(&mut self) {
         self.own += 1;
     }
 
-    /// The worker has nothing to do, `turns` have begun on its port so far: for how long it naps,
-    /// if the siblings get on.
-    pub(crate) fn nap(&mut self, turns: u64, now: Time) -> Option<Duration> {
+    /// The worker has nothing to do, and was just told to park: for how long it naps instead.
+    pub(crate) fn nap<T>(
+        &mut self,
+        port: &PortCore,
+        queue: &mut RunQueue<T>,
+        now: Time,
+    ) -> Option<Duration> {
+        let naps = self.they_get_on(queue.turns(), now)
+            && queue.may_nap()
+            && !has_long_turn(port)
+            && queue.nap();
+        naps.then_some(self.limit)
+    }
+
+    /// Whether the siblings get on, with as many turns as are worth a nap, if so many `turns` have
+    /// begun on the port so far.
+    fn they_get_on(&mut self, turns: u64, now: Time) -> bool {
         let others = turns.saturating_sub(self.own);
         let begun = others - std::mem::replace(&mut self.others, others);
         let took = now.since(std::mem::replace(&mut self.looked_at, now));
-        let naps = took.as_nanos() / NAP_OF_A_SIBLING.as_nanos() + 1;
-        let get_on = u128::from(begun) >= naps * u128::from(TURNS_OF_A_NAP);
-        get_on.then_some(NAP_OF_A_SIBLING)
+        u128::from(begun) * TURN.as_nanos() >= took.max(self.limit).as_nanos()
     }
 }
 
 /// Whether a turn that runs on the port is a long one.
-pub(crate) fn has_long_turn(port: &PortCore, now: Time) -> bool {
+fn has_long_turn(port: &PortCore) -> bool {
+    let now = port.now();
     port.slots().iter().any(|slot| {
         let since = slot.turn_since.load(Ordering::Relaxed);
         since != 0 && now.since(Time::from_nanos(since)) >= LONG
@@ -113,6 +142,12 @@ impl Naps {
         self.napping.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Whether somebody naps.
+    #[cfg(test)]
+    pub(crate) fn has_any(&self) -> bool {
+        self.napping.load(Ordering::SeqCst) > 0
+    }
+
     /// Ends the naps. Costs a load where nobody naps.
     pub(crate) fn end(&self) {
         if self.napping.load(Ordering::SeqCst) > 0 {
@@ -133,14 +168,17 @@ mod tests {
     #[test]
     fn a_worker_naps_while_its_siblings_begin_turn_after_turn() {
         let at = |micros| Time::ZERO + Duration::from_micros(micros);
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(Duration::from_micros(500));
+        assert!(pace.they_get_on(20, at(100)));
+        assert!(!pace.they_get_on(39, at(200)), "fewer are not worth a nap");
+        assert!(!pace.they_get_on(78, at(1200)), "two naps have passed");
+        assert!(pace.they_get_on(118, at(2200)));
+        assert!(!pace.they_get_on(118, at(2210)), "one is stuck");
         (0..20).for_each(|_| pace.own_turn());
-        assert_eq!(pace.nap(20, at(100)), None, "its own are none of theirs");
-        assert_eq!(pace.nap(40, at(200)), Some(NAP_OF_A_SIBLING));
-        assert_eq!(pace.nap(59, at(300)), None, "fewer are not worth a nap");
-        assert_eq!(pace.nap(99, at(1300)), None, "three naps have begun");
-        assert_eq!(pace.nap(159, at(2300)), Some(NAP_OF_A_SIBLING));
-        assert_eq!(pace.nap(159, at(2310)), None, "one is stuck");
+        assert!(
+            !pace.they_get_on(138, at(2300)),
+            "its own are none of theirs"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::contract::{Ready, Token, Wait};
 use super::core::{PortCore, WorkerSlot};
 use super::current::{self, Here};
 use super::drive::{Drive, Step};
-use super::nap::{NAP_OF_A_SIBLING, Pace, has_long_turn};
+use super::nap::Pace;
 use super::served::Served;
 use super::spare::Spare;
 use crate::sched::{Backlog, Lane, Picked};
@@ -114,8 +114,7 @@ impl Worker {
             handed: Vec::new(),
             more: Vec::new(),
             spin,
-            // Who spins wants to be there at once.
-            pace: (port.backend.wakes_for_each() && spin.is_zero()).then(Pace::default),
+            pace: Pace::on(&port),
             blocked_at: port.now(),
             aside: Aside::default(),
             parked: false,
@@ -165,10 +164,9 @@ impl Worker {
                 }
                 idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
                 let nap = match (&picked, &mut self.pace) {
-                    (Picked::Park(_), Some(pace)) => pace.nap(queue.turns(), self.now),
+                    (Picked::Park(_), Some(pace)) => pace.nap(&self.port, &mut queue, self.now),
                     _ => None,
                 };
-                let nap = nap.filter(|_| !has_long_turn(&self.port, self.now) && queue.nap());
                 (nap.map_or(Ok(picked), |limit| Err(Step::Nap(limit))), wake)
             }
         };
@@ -183,13 +181,13 @@ impl Worker {
     }
 
     fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {
-        if lane > 0 || self.now.since(queued_at) >= NAP_OF_A_SIBLING {
-            // It may take its time, and what comes meanwhile may go before it. Or there is more to
-            // do than those do who are awake.
-            self.port.rests.end();
-        }
         if let Some(pace) = &mut self.pace {
             pace.own_turn();
+            if lane > 0 || self.now.since(queued_at) >= pace.limit {
+                // It may take its time, and what comes meanwhile may go before it. Or there is more
+                // to do than those do who are awake.
+                self.port.rests.end();
+            }
         }
         let slot = &*self.slot;
         let (session, network) = item.identity();
@@ -351,6 +349,8 @@ impl Drive for Worker {
             Err(step) => {
                 if step == Step::Quit {
                     self.flush_rest();
+                    // Perhaps only they are left.
+                    self.port.rests.end();
                 }
                 step
             }
@@ -409,10 +409,11 @@ impl Drive for Worker {
 
     fn nap(&mut self, limit: Duration) {
         self.slot.naps.add_own(1);
+        self.handed.clear();
         let port = &self.port;
         if port.backend.is_real_time() {
             port.rests.nap_for(|| {
-                let naps = port.queue.lock().may_nap() && !port.is_quitting();
+                let naps = port.queue.lock().may_nap_on() && !port.is_quitting();
                 naps.then_some(limit)
             });
         }
@@ -458,23 +459,4 @@ pub(crate) fn run(mut worker: Worker) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::port::Parking;
-
-    /// A worker for whom there is no thread gives back what it was counted for.
-    #[test]
-    fn a_worker_that_never_runs_leaves_no_trace() {
-        let pool = PortCore::pool("pool".into(), Arc::new(Parking::default()), Vec::new());
-        let pool = Arc::new(pool);
-        pool.prepare(1, 0);
-        for _ in 0..2 {
-            let index = pool.take_slot().expect("the slot is free again");
-            let worker = Worker::new(Arc::clone(&pool), index, Duration::ZERO);
-            assert_eq!(pool.queue.lock().workers(), 1);
-            drop(worker);
-            assert_eq!(pool.queue.lock().workers(), 0);
-            assert_eq!(pool.alive.load(Ordering::Acquire), 0);
-        }
-    }
-}
+mod tests;

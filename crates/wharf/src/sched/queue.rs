@@ -252,10 +252,10 @@ impl<T> RunQueue<T> {
     }
 
     /// The worker that was just told to park is to nap instead, up to [`Self::nap_over`]. False,
-    /// and it parks: somebody has to stay who does not nap, or [`Self::may_nap`] says no.
+    /// and it parks: somebody has to stay who does not nap, or [`Self::may_nap_on`] says no.
     #[must_use]
     pub(crate) fn nap(&mut self) -> bool {
-        let naps = self.kernel && self.napping + 1 < self.workers && self.may_nap();
+        let naps = self.may_nap();
         if naps {
             self.parked -= 1;
             self.napping += 1;
@@ -263,9 +263,14 @@ impl<T> RunQueue<T> {
         naps
     }
 
+    /// Whether one more may nap.
+    pub(crate) fn may_nap(&self) -> bool {
+        self.kernel && self.napping + 1 < self.workers && self.may_nap_on()
+    }
+
     /// Whether all turns that run are of the highest lane. Those of others may take their time, and
     /// nobody is to sleep who could take what goes before them.
-    pub(crate) fn may_nap(&self) -> bool {
+    pub(crate) fn may_nap_on(&self) -> bool {
         self.lanes.runs_only_highest()
     }
 
@@ -314,9 +319,9 @@ impl<T> RunQueue<T> {
         self.lanes.queued()
     }
 
-    /// Whether a worker is in no turn.
+    /// Whether a worker is in no turn, and awake or woken by whoever pushes.
     pub(crate) fn has_free_worker(&self) -> bool {
-        self.parked + self.napping + self.searching > 0
+        self.parked + self.searching > 0
     }
 
     /// Whether no turn runs or waits, and no port work does.

@@ -273,11 +273,10 @@ impl Plain {
                 assert!(max > 0);
                 // A look at the kernel as well, if a longer one.
                 self.streak = 0;
-                if naps {
-                    let may = self.may_nap(worker);
-                    assert_eq!(self.queue.nap(), may, "one stays who does not nap");
-                }
-                if naps && self.may_nap(worker) {
+                let may = self.may_nap(worker);
+                assert_eq!(self.queue.may_nap(), may, "one stays who does not nap");
+                if naps && self.queue.nap() {
+                    assert!(may);
                     Doing::Napping
                 } else {
                     Doing::Parked

@@ -43,6 +43,8 @@ pub struct ThreadRow {
     pub cores: Vec<usize>,
     /// How long an idle worker looks again before it sleeps.
     pub spin: Duration,
+    /// How long a worker may nap while its siblings get on.
+    pub nap: Duration,
     /// How many of its workers Windows lets run at once, 0 being one a core; `None` is all.
     pub concurrency: Option<usize>,
 }
@@ -101,6 +103,7 @@ impl Topology {
     pub fn thread_map(&self, cores: usize) -> ThreadMap {
         let ports = self.ports.iter().map(|port| ThreadRow {
             spin: port.spin,
+            nap: port.nap,
             concurrency: port.concurrency,
             ..self.row(&port.name, false, &port.threads, cores)
         });
@@ -157,6 +160,7 @@ impl Topology {
             nice: plan.nice,
             cores: plan.cores.clone(),
             spin: Duration::ZERO,
+            nap: Duration::ZERO,
             concurrency: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The thread map as a table for people: the text of `wharf check`.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::map::{LaneRow, NetworkRow, ThreadMap, ThreadRow, count};
 
@@ -12,7 +13,7 @@ impl fmt::Display for ThreadMap {
         let mut threads = vec![
             [
                 "", "workers", "limit", "at once", "lane", "least", "most", "starves", "nice",
-                "cores", "spin",
+                "cores", "spin", "nap",
             ]
             .map(String::from)
             .to_vec(),
@@ -73,7 +74,7 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
     } else {
         cores.join(",")
     };
-    let spin = match row.spin.as_micros() {
+    let micros = |time: Duration| match time.as_micros() {
         0 => "no".to_owned(),
         micros => format!("{micros} us"),
     };
@@ -92,7 +93,8 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
             None => own(row.nice.map_or("-".to_owned(), |nice| nice.to_string())),
         },
         own(cores),
-        own(spin),
+        own(micros(row.spin)),
+        own(micros(row.nap)),
     ]
 }
 

@@ -76,6 +76,10 @@ const ELSEWHERE: &[Elsewhere<'static>] = &[
         "belongs to a port: set it in [port.NAME] and name that port here",
     ),
     (
+        "nap_us",
+        "belongs to a port: set it in [port.NAME] and name that port here",
+    ),
+    (
         "concurrency",
         "belongs to a port: set it in [port.NAME] and name that port here",
     ),

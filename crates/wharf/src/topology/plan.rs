@@ -48,6 +48,9 @@ pub struct PortPlan {
     pub threads: ThreadsPlan,
     /// How long an idle worker looks again before it sleeps (`spin_us`). Default: zero.
     pub spin: Duration,
+    /// Linux: how long a worker may nap while its siblings get on (`nap_us`), as in
+    /// [`PortBuilder::nap`](crate::PortBuilder::nap). Default: zero, never.
+    pub nap: Duration,
     /// Windows: how many of its workers the system lets run at once, as in
     /// [`PortBuilder::concurrency`](crate::PortBuilder::concurrency); 0 is one a core. Default:
     /// `None`, all. Other systems take no notice of it.
@@ -230,6 +233,7 @@ impl PortPlan {
             name: name.into(),
             threads: ThreadsPlan::new(workers),
             spin: Duration::ZERO,
+            nap: Duration::ZERO,
             concurrency: None,
         }
     }

@@ -26,6 +26,7 @@ impl Topology {
         for port in &self.ports {
             let mut lines = threads(&port.threads);
             lines.set("spin_us", micros(port.spin));
+            lines.set("nap_us", micros(port.nap));
             lines.set_some("concurrency", port.concurrency);
             tables.push(lines.table("port", &port.name));
         }

@@ -244,6 +244,7 @@ impl Found {
             name: port.name,
             threads: port.plan,
             spin: port.spin,
+            nap: port.nap,
             concurrency: port.concurrency,
         };
         let pool = |pool: Threads| PoolPlan {

@@ -15,6 +15,8 @@ const WORKERS_MAX: i64 = 1024;
 const CORE_MAX: i64 = 1023;
 /// A second of spinning is a slip of the unit.
 const SPIN_US_MAX: i64 = 1_000_000;
+/// Who waits for a worker that naps must not notice.
+const NAP_US_MAX: i64 = 10_000;
 /// A longer name is of no use in a table or as a thread's name.
 const NAME_CHARS_MAX: usize = 64;
 /// What a port takes: nobody can order more classes.
@@ -30,6 +32,7 @@ const PORT_KEYS: &[&str] = &[
     "nice",
     "cores",
     "spin_us",
+    "nap_us",
     "concurrency",
 ];
 const POOL_KEYS: &[&str] = &["workers", "workers_limit", "lanes", "nice", "cores"];
@@ -79,6 +82,10 @@ const NOT_OF_A_POOL: &[Elsewhere<'static>] = &[
         "belongs to a port: a pool has no kernel queue to look at while it spins",
     ),
     (
+        "nap_us",
+        "belongs to a port: a pool has no kernel queue that wakes its workers for each frame",
+    ),
+    (
         "concurrency",
         "belongs to a port: a pool has no kernel queue that could hold its workers back",
     ),
@@ -94,6 +101,7 @@ pub(super) struct Threads {
     pub(super) at: usize,
     pub(super) plan: ThreadsPlan,
     pub(super) spin: Duration,
+    pub(super) nap: Duration,
     pub(super) concurrency: Option<usize>,
     /// False if its lanes could not be read: a lane's name is not looked up then.
     pub(super) lanes_known: bool,
@@ -120,6 +128,7 @@ pub(super) fn read(kind: &'static str, entry: Entry<'_, '_>, faults: &mut Faults
         at,
         plan: ThreadsPlan::new(Workers::Cores),
         spin: Duration::ZERO,
+        nap: Duration::ZERO,
         concurrency: None,
         lanes_known: true,
     };
@@ -151,6 +160,8 @@ pub(super) fn read(kind: &'static str, entry: Entry<'_, '_>, faults: &mut Faults
     if kind == "port" {
         let spin = fields.time(faults, "spin_us", 0..=SPIN_US_MAX);
         threads.spin = spin.unwrap_or(Duration::ZERO);
+        let nap = fields.time(faults, "nap_us", 0..=NAP_US_MAX);
+        threads.nap = nap.unwrap_or(Duration::ZERO);
         threads.concurrency = concurrency(&mut fields, &threads.plan, certain, faults);
         fields.finish(faults, PORT_KEYS, NOT_OF_A_PORT);
     } else {

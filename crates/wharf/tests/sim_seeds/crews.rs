@@ -152,7 +152,13 @@ pub(crate) fn declare(
         let port = host.port(&format!("port{index}")).workers(plan.workers);
         let lanes = plan.lanes.iter().map(|lane| lane.lane.clone());
         let port = lanes.fold(port, wharf::PortBuilder::lane);
-        let port = port.workers_limit(plan.limit).build().unwrap();
+        // As good a choice as another, and it leaves the plans of all seeds as they are.
+        let nap = Duration::from_micros(if plan.workers.is_multiple_of(2) {
+            500
+        } else {
+            0
+        });
+        let port = port.workers_limit(plan.limit).nap(nap).build().unwrap();
         made_ports.push(port.clone());
         let (handle, plan) = (Handle::Port(port), plan.clone());
         all.push(Crew { handle, plan });

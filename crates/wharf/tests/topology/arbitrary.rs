@@ -290,16 +290,22 @@ fn network() -> impl Strategy<Value = NetworkPlan> {
 /// A right topology: names are distinct and resolved, no two addresses collide.
 pub(crate) fn topology() -> impl Strategy<Value = Topology> {
     let at_once = prop::option::of(0usize..5);
-    let ports = prop::collection::vec((word(), threads(), micros(0..1000), at_once), 1..4);
+    let ports = prop::collection::vec(
+        (word(), threads(), micros(0..1000), micros(0..900), at_once),
+        1..4,
+    );
     let pools = prop::collection::vec((word(), threads()), 0..3);
     let networks = prop::collection::vec((network(), any::<[prop::sample::Index; 3]>()), 1..5);
     (ports, pools, networks, memory()).prop_map(|(ports, pools, networks, host)| {
         let port =
-            |(index, (name, threads, spin, concurrency)): (usize, (String, _, _, _))| PortPlan {
-                name: named("p", index, &name),
-                threads,
-                spin,
-                concurrency,
+            |(index, (name, threads, spin, nap, concurrency)): (usize, (String, _, _, _, _))| {
+                PortPlan {
+                    name: named("p", index, &name),
+                    threads,
+                    spin,
+                    nap,
+                    concurrency,
+                }
             };
         let pool = |(index, (name, threads)): (usize, (String, _))| PoolPlan {
             name: named("q", index, &name),

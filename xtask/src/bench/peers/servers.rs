@@ -9,8 +9,8 @@ use super::cells::{Cell, Kind};
 /// What a server is built from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// The wharf to measure, with this backend.
-    Wharf(Option<&'static str>),
+    /// The wharf to measure, with these options.
+    Wharf(&'static [&'static str]),
     /// A program of `benches/limits`.
     Limit(&'static str),
     /// A program of `benches/peers`.
@@ -32,8 +32,9 @@ const fn kept(name: &'static str, origin: Origin) -> Kept {
 /// The first is the one that the others are compared with. The flags are those of a release build:
 /// the Rust programs have cargo's release profile.
 const ALL: &[Kept] = &[
-    kept("wharf", Origin::Wharf(None)),
-    kept("wharf-uring", Origin::Wharf(Some("uring"))),
+    kept("wharf", Origin::Wharf(&[])),
+    kept("wharf-uring", Origin::Wharf(&["--backend", "uring"])),
+    kept("wharf-nap", Origin::Wharf(&["--nap-us", "500"])),
     kept("bare-epoll", Origin::Limit("bare_epoll")),
     kept("bare-ring", Origin::Limit("bare_ring")),
     kept("tokio", Origin::Peer("peer_tokio")),
@@ -61,7 +62,7 @@ pub(super) struct Server {
     pub(super) name: &'static str,
     program: PathBuf,
     is_wharf: bool,
-    backend: Option<&'static str>,
+    options: &'static [&'static str],
 }
 
 impl Server {
@@ -73,9 +74,7 @@ impl Server {
         if self.is_wharf {
             words.insert(1, "serve".into());
         }
-        if let Some(backend) = self.backend {
-            words.extend(["--backend".into(), backend.into()]);
-        }
+        words.extend(self.options.iter().map(|word| (*word).into()));
         words
     }
 
@@ -85,13 +84,17 @@ impl Server {
 
     /// Whether the cell says something about it that no other server does.
     pub(super) fn takes_part_in(&self, cell: &Cell) -> bool {
-        // With one worker both forms of tokio are the same.
-        self.name != "tokio-sharded" || (cell.workers > 1 && cell.kind == Kind::Echo)
+        match self.name {
+            // With one worker both forms are the same.
+            "tokio-sharded" => cell.workers > 1 && cell.kind == Kind::Echo,
+            "wharf-nap" => cell.workers > 1,
+            _ => true,
+        }
     }
 
     /// Whether it may be missing: what it needs is not on every machine.
     pub(super) fn may_be_missing(&self) -> bool {
-        self.backend.is_some() || self.name == "bare-ring"
+        matches!(self.name, "wharf-uring" | "bare-ring")
     }
 }
 
@@ -121,9 +124,9 @@ pub(super) fn prepare(
                 name,
                 program,
                 is_wharf: matches!(origin, Origin::Wharf(_)),
-                backend: match origin {
-                    Origin::Wharf(backend) => *backend,
-                    _ => None,
+                options: match origin {
+                    Origin::Wharf(options) => options,
+                    _ => &[],
                 },
             }),
             Err(why) if matches!(origin, Origin::Native(..)) => skip(name, &why)?,
