@@ -39,6 +39,7 @@ impl Built {
 
 impl<H: Handler> SessionCore<H> {
     /// Sends one frame with this payload.
+    #[inline]
     pub(crate) fn send_payload(self: &Arc<Self>, payload: &[u8]) -> Result<(), SendError> {
         let framing = &self.net.options.framing;
         if framing.is_custom() {

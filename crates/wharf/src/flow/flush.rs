@@ -49,6 +49,15 @@ struct Sent {
 }
 
 impl Sent {
+    /// One call brought out so many bytes.
+    fn one(bytes: usize) -> Self {
+        Self {
+            bytes,
+            calls: 1,
+            frames: 0,
+        }
+    }
+
     fn add_to(&self, counters: &NetCounters, owned: bool) {
         counters.bytes_out.add_as(owned, self.bytes as u64);
         counters.sends.add_as(owned, self.calls);
@@ -112,6 +121,7 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Under the flush right, which alone may touch what the flush holds.
+    #[inline]
     fn write_direct(
         self: &Arc<Self>,
         socket: &Socket,
@@ -119,22 +129,10 @@ impl<H: Handler> SessionCore<H> {
         out: &[u8],
         frames: u32,
     ) -> Wrote {
-        let mut sent = Sent::default();
-        let error = loop {
-            match self
-                .net
-                .sockets
-                .send(socket, &[IoSlice::new(&out[sent.bytes..])])
-            {
-                Ok(n) => {
-                    sent.bytes += n;
-                    sent.calls += 1;
-                    if sent.bytes == out.len() {
-                        break None;
-                    }
-                }
-                Err(error) => break Some(error),
-            }
+        let first = self.net.sockets.send(socket, &[IoSlice::new(out)]);
+        let (mut sent, error) = match first {
+            Ok(n) if n == out.len() => (Sent::one(n), None),
+            first => self.write_rest(socket, out, first),
         };
         if error.is_none() {
             sent.frames = u64::from(frames);
@@ -156,6 +154,33 @@ impl<H: Handler> SessionCore<H> {
         self.count_lost(u64::from(frames));
         self.close(CloseHow::Abort, CloseReason::of_io(&error));
         Wrote::All
+    }
+
+    /// Writes on after a first call that did not take all of `out`, until it is out or the socket
+    /// takes no more.
+    #[cold]
+    fn write_rest(
+        &self,
+        socket: &Socket,
+        out: &[u8],
+        first: io::Result<usize>,
+    ) -> (Sent, Option<io::Error>) {
+        let mut sent = Sent::default();
+        let mut wrote = first;
+        loop {
+            match wrote {
+                Ok(n) => {
+                    sent.bytes += n;
+                    sent.calls += 1;
+                }
+                Err(error) => return (sent, Some(error)),
+            }
+            if sent.bytes == out.len() {
+                return (sent, None);
+            }
+            let rest = IoSlice::new(&out[sent.bytes..]);
+            wrote = self.net.sockets.send(socket, &[rest]);
+        }
     }
 
     /// The socket is full: what is left is the flush's.
@@ -212,37 +237,49 @@ impl<H: Handler> SessionCore<H> {
     }
 
     /// Lets the flush right go, unless more came and fits.
-    fn end_flush(self: &Arc<Self>, mut wrote: Wrote, now: Time) {
+    #[inline]
+    fn end_flush(self: &Arc<Self>, wrote: Wrote, now: Time) {
+        // Mostly nothing came, and nobody waits.
+        let ended = self.let_go(&wrote);
+        if ended != Some(FlushEnd::Done) || self.word.has(word::ABORTED) {
+            self.flush_on(ended, now);
+        }
+    }
+
+    /// Goes on from how a write has `ended`; `None`: there is more, but others want the worker too.
+    fn flush_on(self: &Arc<Self>, mut ended: Option<FlushEnd>, now: Time) {
         // Shared by all rounds: a sender that never pauses must not keep this thread for ever.
         let mut writes = WRITES_PER_FLUSH;
-        loop {
-            let queued = match wrote {
-                Wrote::Enough => {
-                    let queued = self.word.yield_flush();
-                    if self.word.mark(word::DIRTY) == 0 {
-                        self.net.port.push_work(self.as_served());
-                    }
-                    queued
+        while ended == Some(FlushEnd::Again) {
+            let wrote = self.write_queue(&mut self.flush.lock(), &mut writes);
+            ended = self.let_go(&wrote);
+        }
+        let queued = match ended {
+            None => {
+                let queued = self.word.yield_flush();
+                if self.word.mark(word::DIRTY) == 0 {
+                    self.net.port.push_work(self.as_served());
                 }
-                Wrote::All | Wrote::Blocked => {
-                    match self.word.end_flush(matches!(wrote, Wrote::All)) {
-                        FlushEnd::Done => false,
-                        FlushEnd::Queued => true,
-                        FlushEnd::Again => {
-                            wrote = self.write_queue(&mut self.flush.lock(), &mut writes);
-                            continue;
-                        }
-                    }
-                }
-            };
-            if self.word.has(word::ABORTED) {
-                // Asked for while this thread was in the way.
-                self.break_connection();
+                queued
             }
-            if queued {
-                self.net.turns.push_turn(self.as_served(), now);
-            }
-            return;
+            Some(ended) => ended == FlushEnd::Queued,
+        };
+        if self.word.has(word::ABORTED) {
+            // Asked for while this thread was in the way.
+            self.break_connection();
+        }
+        if queued {
+            self.net.turns.push_turn(self.as_served(), now);
+        }
+    }
+
+    /// Lets the flush right go after a write that went like this, unless more came and fits;
+    /// `None`, with the right, if it is to be let go for others.
+    fn let_go(&self, wrote: &Wrote) -> Option<FlushEnd> {
+        match wrote {
+            Wrote::Enough => None,
+            Wrote::All => Some(self.word.end_flush(true)),
+            Wrote::Blocked => Some(self.word.end_flush(false)),
         }
     }
 

@@ -109,6 +109,7 @@ impl<H: Handler> SessionCore<H> {
 
     /// One recv to `inbuf[from..]`. READABLE is cleared before it and set again when there may be
     /// more: see `session/word.rs`.
+    #[inline]
     pub(super) fn recv_into(
         self: &Arc<Self>,
         turn: &mut Turning<'_, H>,

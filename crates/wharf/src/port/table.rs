@@ -89,6 +89,7 @@ impl<T: Clone> Table<T> {
     }
 
     /// Whom the token names, for those who know that it may name nobody.
+    #[inline]
     pub(crate) fn peek(&self, token: Token) -> Option<T> {
         let slot = self.slot(token)?.lock();
         if slot.generation == token.generation() {

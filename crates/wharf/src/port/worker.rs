@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
+
 use super::aside::{Aside, Stepping};
 use super::batch::work_all;
 use super::contract::{Ready, Token, Wait};
@@ -16,7 +18,7 @@ use super::drive::{Drive, Step};
 use super::nap::Pace;
 use super::served::Served;
 use super::spare::Spare;
-use crate::sched::{Backlog, Lane, Picked};
+use crate::sched::{Backlog, Lane, Picked, RunQueue};
 use crate::stats::NetCounters;
 use crate::time::Time;
 
@@ -139,45 +141,57 @@ impl Worker {
     }
 
     /// What is next, and who is to know of it; else how the worker leaves or naps.
+    #[inline]
     fn next(&mut self) -> Result<Picked<Arc<dyn Served>>, Step> {
         let guardian = self.port.guard();
-        let mut idle_soon = false;
-        let (next, wake) = {
-            let mut queue = self.port.queue.lock();
-            if let Some(lane) = self.ended.take() {
-                queue.turn_ended(lane, self.now);
+        let mut queue = self.port.queue.lock();
+        if let Some(lane) = self.ended.take() {
+            queue.turn_ended(lane, self.now);
+        }
+        if let Some(item) = self.again.take() {
+            // A searcher is here, so nobody is to be woken.
+            let woken = queue.push(item.lane(), item, self.now);
+            debug_assert!(!woken, "the pushing worker searches");
+        }
+        let quitting = self.port.is_quitting();
+        if quitting || queue.surplus() {
+            return Err(self.leave(queue, quitting));
+        }
+        let (picked, wake) = queue.pick(self.now);
+        match (&picked, &mut self.pace) {
+            (Picked::Work(_), _) => {
+                self.more.extend(std::iter::from_fn(|| queue.more_work()));
             }
-            if let Some(item) = self.again.take() {
-                // A searcher is here, so nobody is to be woken.
-                let woken = queue.push(item.lane(), item, self.now);
-                debug_assert!(!woken, "the pushing worker searches");
-            }
-            let quitting = self.port.is_quitting();
-            if quitting || queue.surplus() {
-                // Before it is counted out: who counts on a free slot must find it.
-                self.port.free_slot(self.index);
-                (Err(Step::Quit), queue.leave() || quitting)
-            } else {
-                let (picked, wake) = queue.pick(self.now);
-                if matches!(picked, Picked::Work(_)) {
-                    self.more.extend(std::iter::from_fn(|| queue.more_work()));
+            (Picked::Park(_), Some(pace)) => {
+                if let Some(limit) = pace.nap(&self.port, &mut queue, self.now) {
+                    // Nobody is woken by who finds nothing, and pools have no naps.
+                    return Err(Step::Nap(limit));
                 }
-                idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
-                let nap = match (&picked, &mut self.pace) {
-                    (Picked::Park(_), Some(pace)) => pace.nap(&self.port, &mut queue, self.now),
-                    _ => None,
-                };
-                (nap.map_or(Ok(picked), |limit| Err(Step::Nap(limit))), wake)
             }
-        };
+            _ => {}
+        }
+        let idle_soon = guardian.is_some() && queue.backlog() == Backlog::None;
+        drop(queue);
         if idle_soon && let Some(guardian) = guardian {
             guardian.naps.end();
         }
         if wake {
+            self.port.wake();
+        }
+        Ok(picked)
+    }
+
+    #[cold]
+    fn leave(&self, mut queue: MutexGuard<'_, RunQueue<Arc<dyn Served>>>, quitting: bool) -> Step {
+        // Before it is counted out: who counts on a free slot must find it.
+        self.port.free_slot(self.index);
+        let wake = queue.leave() || quitting;
+        drop(queue);
+        if wake {
             // With the last worker gone the wake is for nobody, and harmless.
             self.port.wake();
         }
-        next
+        Step::Quit
     }
 
     fn turn(&mut self, lane: usize, item: Arc<dyn Served>, queued_at: Time) {

@@ -145,10 +145,18 @@ impl<T> Lanes<T> {
 
     /// The lane of the next turn among `workers` workers: one that has starved, or else the highest
     /// that may run.
+    #[inline]
     pub(crate) fn next(&self, now: Time, workers: usize) -> Option<usize> {
         if self.queued == 0 {
             return None;
         }
+        if !self.ages && self.may_run(0, workers) {
+            return Some(0);
+        }
+        self.next_of_all(now, workers)
+    }
+
+    fn next_of_all(&self, now: Time, workers: usize) -> Option<usize> {
         if self.ages {
             let starved = |lane: &Lane<T>| {
                 let waited = now.since(lane.waits_since);

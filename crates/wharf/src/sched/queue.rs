@@ -166,13 +166,13 @@ impl<T> RunQueue<T> {
     }
 
     /// Something to do, somebody parked, and nobody on the way to see it: post one wake.
+    #[inline]
     fn wants_wake(&mut self) -> bool {
-        let wake = self.parked > 0
-            && self.searching == 0
-            && !self.wake_posted
-            && (self.has_eligible() || self.surplus());
-        self.wake_posted |= wake;
-        wake
+        if self.parked == 0 || self.searching > 0 || self.wake_posted {
+            return false;
+        }
+        self.wake_posted = self.has_eligible() || self.surplus();
+        self.wake_posted
     }
 
     fn has_eligible(&self) -> bool {
@@ -181,6 +181,7 @@ impl<T> RunQueue<T> {
 
     /// What the searching worker does next, and whether it posts a wake first (R1): when it takes
     /// something and leaves something, a parked sibling must come and search.
+    #[inline]
     pub(crate) fn pick(&mut self, now: Time) -> (Picked<T>, bool) {
         let work_first = self.work_streak < WORK_PER_TURN || !self.kernel;
         if let Some(item) = self.work.pop_front_if(|_| work_first) {

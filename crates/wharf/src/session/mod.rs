@@ -164,6 +164,7 @@ impl<H: Handler> Session<H> {
     ///
     /// # Errors
     /// [`SendError::Closed`], or what the send queue's full-policy says.
+    #[inline]
     pub fn send(&self, payload: &[u8]) -> Result<(), SendError> {
         self.0.send_payload(payload)
     }
