@@ -1,5 +1,6 @@
 //! The open sessions of a network: look up, iterate, broadcast, from any thread.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,12 +80,12 @@ impl<H: Handler> Registry<H> {
     /// order a run would depend on more than its seed.
     pub(crate) fn for_each(&self, use_it: impl FnMut(&Session<H>)) {
         let mut all = Vec::with_capacity(self.count());
-        for shard in &self.shards {
+        let runs = self.shards.each_ref().map(|shard| {
+            let from = all.len();
             all.extend(shard.lock().iter().cloned());
-        }
-        // Sixteen sorted runs: the stable sort finds and merges them.
-        all.sort_by_key(Session::id);
-        all.iter().for_each(use_it);
+            from..all.len()
+        });
+        in_order(&all, runs, |session| session.id().get(), use_it);
     }
 
     /// The oldest session.
@@ -94,6 +95,31 @@ impl<H: Handler> Registry<H> {
             .iter()
             .filter_map(|shard| shard.lock().first().cloned());
         firsts.min_by_key(Session::id)
+    }
+}
+
+/// Calls `use_it` for each item of `all` in the order of their ids: `runs` are those of each shard,
+/// sorted.
+fn in_order<T>(
+    all: &[T],
+    mut runs: [Range<usize>; SHARDS],
+    id: impl Fn(&T) -> u64,
+    mut use_it: impl FnMut(&T),
+) {
+    // Of as many ids in a row as there are shards, each shard has one.
+    let row = |run: &Range<usize>| match all.get(run.start) {
+        Some(item) if !run.is_empty() => id(item) / SHARDS as u64,
+        _ => u64::MAX,
+    };
+    let mut rows = runs.each_ref().map(row);
+    while let Some(&next) = rows.iter().min().filter(|&&row| row < u64::MAX) {
+        for (run, at) in runs.iter_mut().zip(&mut rows) {
+            if *at == next {
+                use_it(&all[run.start]);
+                run.start += 1;
+                *at = row(run);
+            }
+        }
     }
 }
 
@@ -201,5 +227,32 @@ impl<H: Handler> Sessions<H> {
         let mut sent = SentToMany::default();
         self.for_each(|session| sent.count(session.send_wire(wire.clone())));
         sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn shards_give_their_ids_in_order(
+            ids in prop::collection::btree_set(prop_oneof![0..100u64, any::<u64>()], 0..200),
+        ) {
+            let mut all = Vec::new();
+            let runs = std::array::from_fn(|shard| {
+                let from = all.len();
+                all.extend(ids.iter().filter(|&&id| id % SHARDS as u64 == shard as u64));
+                from..all.len()
+            });
+            let mut seen = Vec::new();
+            in_order(&all, runs, |&&id| id, |&&id| seen.push(id));
+            prop_assert_eq!(seen.iter().copied().collect::<BTreeSet<_>>(), ids);
+            prop_assert!(seen.is_sorted());
+        }
     }
 }
