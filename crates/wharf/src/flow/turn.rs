@@ -75,6 +75,10 @@ impl<H: Handler> Served for SessionCore<H> {
     }
 
     fn begin_write(self: Arc<Self>, now: Time) -> Option<Outgoing> {
+        if !self.net.sockets.sends_together() {
+            self.work(now);
+            return None;
+        }
         self.leave_lists();
         Self::begin_write(self, now)
     }
@@ -184,7 +188,9 @@ impl<H: Handler> Served for SessionCore<H> {
 impl<H: Handler> SessionCore<H> {
     /// It is flushed now. First the marks: what is queued after this look marks it again.
     fn leave_lists(&self) {
-        self.word.take(word::DIRTY);
+        if self.word.has(word::DIRTY) {
+            self.word.take(word::DIRTY);
+        }
         self.gathered_by.swap(0, Ordering::AcqRel);
     }
 

@@ -301,6 +301,11 @@ pub(crate) trait Sockets: Backend {
     /// `WouldBlock`, or how the stream failed.
     fn send(&self, socket: &Socket, from: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Whether [`Self::send_batch`] saves anything over as many sends.
+    fn sends_together(&self) -> bool {
+        false
+    }
+
     /// Makes all of these writes, each to another socket, and notes how each ended (clause 9). At
     /// most [`BATCH_MAX`] of them.
     fn send_batch(&self, writes: &mut [Write<'_>]) {

@@ -17,6 +17,9 @@ pub(super) trait Kernel: Backend {
     /// Flags of each send: a broken connection raises no signal.
     const SEND_FLAGS: SendFlags;
 
+    /// As [`Sockets::sends_together`].
+    const SENDS_TOGETHER: bool = false;
+
     /// Has the descriptor's edges reported under `token` until it is closed.
     ///
     /// # Errors
@@ -154,6 +157,10 @@ impl<K: Kernel> Sockets for K {
                 sent => return Ok(sent?),
             }
         }
+    }
+
+    fn sends_together(&self) -> bool {
+        K::SENDS_TOGETHER
     }
 
     fn send_batch(&self, writes: &mut [Write<'_>]) {

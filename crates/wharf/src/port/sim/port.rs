@@ -166,6 +166,11 @@ impl Sockets for SimPort {
         world.called("recv", id, result)
     }
 
+    fn sends_together(&self) -> bool {
+        // Some backends do, some don't: each seed is of one kind.
+        self.net.lock().seed.is_multiple_of(2)
+    }
+
     fn send(&self, socket: &Socket, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let id = self.id(socket)?;
         let mut world = self.net.lock();

@@ -152,6 +152,7 @@ impl Backend for Uring {
 
 impl Kernel for Uring {
     const SEND_FLAGS: SendFlags = Epoll::SEND_FLAGS;
+    const SENDS_TOGETHER: bool = true;
 
     fn watch(&self, token: Token, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.queue.watch(token, fd)
