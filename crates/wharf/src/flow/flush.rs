@@ -284,12 +284,24 @@ impl<H: Handler> SessionCore<H> {
     }
 
     fn write_queue(self: &Arc<Self>, flush: &mut FlushState, writes: &mut usize) -> Wrote {
-        let Some(socket) = flush.socket.clone() else {
+        let Some(socket) = flush.socket.take() else {
             self.drop_all(flush);
             return Wrote::All;
         };
+        let wrote = self.write_to(&socket, flush, writes);
+        flush.socket = Some(socket);
+        wrote
+    }
+
+    fn write_to(
+        self: &Arc<Self>,
+        socket: &Socket,
+        flush: &mut FlushState,
+        writes: &mut usize,
+    ) -> Wrote {
         loop {
-            if flush.entries.is_empty() && !self.refill(flush) {
+            let more = || self.word.has(word::PENDING);
+            if flush.entries.is_empty() && !(more() && self.refill(flush)) {
                 return Wrote::All;
             }
             if self.word.has(word::ABORTED) {
@@ -300,7 +312,7 @@ impl<H: Handler> SessionCore<H> {
                 return Wrote::Enough;
             }
             *writes -= 1;
-            let wrote = flush.send(&*self.net.sockets, &socket);
+            let wrote = flush.send(&*self.net.sockets, socket);
             if let Some(ended) = self.attempted(flush, wrote) {
                 return ended;
             }
@@ -398,7 +410,16 @@ impl<H: Handler> SessionCore<H> {
             calls: 1,
             frames: u64::from(frames),
         });
-        self.less_queued(|queue| queue.written(n, frames));
+        let drained = flush.entries.is_empty();
+        if drained {
+            flush.entries.shrink();
+        }
+        self.less_queued(|queue| {
+            queue.written(n, frames);
+            if drained && queue.is_empty() {
+                self.word.take(word::PENDING);
+            }
+        });
     }
 
     /// Everything that waits is lost: the connection is.

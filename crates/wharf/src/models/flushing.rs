@@ -150,7 +150,8 @@ impl Session {
             return Wrote::All;
         };
         loop {
-            if flush.entries.is_empty() && !self.refill(flush) {
+            let more = || self.word.has(word::PENDING);
+            if flush.entries.is_empty() && !(more() && self.refill(flush)) {
                 return Wrote::All;
             }
             if self.word.has(word::ABORTED) {
@@ -204,7 +205,13 @@ impl Session {
             flush.entries.pop_front();
         }
         flush.skip = left;
-        self.less_queued(|queue| queue.written(n, frames));
+        let drained = flush.entries.is_empty();
+        self.less_queued(|queue| {
+            queue.written(n, frames);
+            if drained && queue.is_empty() {
+                self.word.take(word::PENDING);
+            }
+        });
     }
 
     /// `drop_all`.

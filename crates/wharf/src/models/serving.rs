@@ -59,7 +59,9 @@ impl Session {
 
     /// `Served::work`.
     pub(super) fn served_work(&self) {
-        self.word.take(word::DIRTY);
+        if self.word.has(word::DIRTY) {
+            self.word.take(word::DIRTY);
+        }
         self.gathered_by.swap(0, Ordering::AcqRel);
         self.flush_queue();
     }

@@ -159,6 +159,17 @@ impl FlushState {
         if self.entries.len() <= 1 {
             return sockets.send(socket, &[first]);
         }
+        Self::send_all(sockets, socket, first, entries)
+    }
+
+    // Apart, for its large array.
+    #[inline(never)]
+    fn send_all<'a>(
+        sockets: &dyn Sockets,
+        socket: &Socket,
+        first: IoSlice<'a>,
+        entries: impl Iterator<Item = IoSlice<'a>>,
+    ) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); GATHER_MAX];
         slices[0] = first;
         let mut count = 1;

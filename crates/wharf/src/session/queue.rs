@@ -283,6 +283,12 @@ impl SendQueue {
 
     /// Moves at most `max` entries to `into`.
     pub(crate) fn take(&mut self, into: &mut Lazy<Entry>, max: usize) {
+        if self.held_back == 0 && self.entries.len() <= max && into.is_empty() {
+            std::mem::swap(&mut self.entries, into);
+            (self.waiting_bytes, self.waiting_frames) = (0, 0);
+            self.entries.shrink();
+            return;
+        }
         for _ in 0..self.ready().min(max) {
             let Some(entry) = self.entries.pop_front() else {
                 break;
