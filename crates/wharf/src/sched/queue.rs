@@ -308,11 +308,15 @@ impl<T> RunQueue<T> {
     /// a harvest of its turns before them, one for each turn since this was last asked.
     pub(crate) fn newcomers(&mut self, lane: usize, max: usize) -> usize {
         let since = self.lanes.turns_since_asked(lane);
-        if self.lanes.has_many(lane, HARVEST_MAX, self.workers) {
-            usize::try_from(since).unwrap_or(max).min(max)
-        } else {
-            max
+        if !self.lanes.has_many(lane, HARVEST_MAX, self.workers) {
+            return max;
         }
+        let since = usize::try_from(since).unwrap_or(max);
+        if since < max {
+            // Asked again before the next turn, the answer would be none.
+            self.work_streak = WORK_PER_TURN;
+        }
+        since.min(max)
     }
 
     /// Sessions queued for a turn.

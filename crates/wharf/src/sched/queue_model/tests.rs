@@ -95,6 +95,37 @@ fn port_work_is_given_a_few_at_a_time() {
     }
 }
 
+/// In a storm a listener comes back at once; with nobody to let in before a turn has run, it would
+/// come eight times for each.
+#[test]
+fn a_listener_comes_once_a_turn_in_a_storm() {
+    const LISTENER: usize = usize::MAX;
+    let mut queue = RunQueue::new(vec![LaneSpec::capped(usize::MAX)]);
+    queue.join();
+    for item in 0..200 {
+        let _ = queue.push(0, item, Time::ZERO);
+    }
+    let _ = queue.push_work(LISTENER);
+    let (mut turns, mut calls, mut let_in) = (0, 0, 0);
+    while turns < 100 {
+        match queue.pick(Time::ZERO).0 {
+            Picked::Poll(_) => {}
+            Picked::Work(_) => {
+                calls += 1;
+                let_in += queue.newcomers(0, 4);
+                let _ = queue.push_work(LISTENER);
+            }
+            Picked::Turn(lane, ..) => {
+                turns += 1;
+                queue.turn_ended(lane, Time::ZERO);
+            }
+            Picked::Park(_) => unreachable!("much is to do"),
+        }
+    }
+    assert!(calls <= turns + 4, "{calls} calls for {turns} turns");
+    assert!(let_in + 1 >= turns, "{let_in} let in during {turns} turns");
+}
+
 proptest! {
     #[test]
     fn eligible_work_and_a_parked_worker_imply_a_searcher_or_a_wake(
