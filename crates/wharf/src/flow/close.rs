@@ -20,13 +20,14 @@ const DISCARD_PER_TURN: usize = 256 * 1024;
 const DISCARD_MAX: u32 = 16 * 1024 * 1024;
 
 impl<H: Handler> SessionCore<H> {
-    /// The callbacks end: accepted jobs, then `on_close` if there was an `on_open`.
+    /// The callbacks end: accepted jobs, then `on_close` if there was an `on_open`. Returns by when
+    /// the goodbye must end, if there is one.
     pub(super) fn end_callbacks(
         self: &Arc<Self>,
         session: &Session<H>,
         turn: &mut Turning<'_, H>,
         now: Time,
-    ) {
+    ) -> Option<Time> {
         for job in self.take_jobs() {
             self.run_job(session, turn, job);
         }
@@ -51,13 +52,14 @@ impl<H: Handler> SessionCore<H> {
         turn.phase = Phase::Linger;
         self.word.take(word::REMAINDER);
         self.word.mark(word::LINGER);
-        if how == CloseHow::Graceful {
-            self.word.mark(word::DRAINING);
-            // By the clock: a callback may have taken longer than the goodbye may.
-            let ends = self.net.port.now() + self.net.options.timeouts.linger;
-            self.deadlines.owner_at(ends);
-            self.net.port.arm(self.token, ends);
+        if how == CloseHow::Abort {
+            return None;
         }
+        self.word.mark(word::DRAINING);
+        // By the clock: a callback may have taken longer than the goodbye may.
+        let ends = self.net.port.now() + self.net.options.timeouts.linger;
+        self.deadlines.owner_at(ends);
+        Some(ends)
     }
 
     /// One step of the goodbye.

@@ -222,14 +222,21 @@ impl<H: Handler> SessionCore<H> {
             });
             self.flush_turn(own, cx.now);
         }
+        let mut ends = None;
         if !matches!(turn.phase, Phase::Linger | Phase::Closed) && self.word.has(word::SHUT) {
-            self.end_callbacks(session, &mut turn, cx.now);
+            ends = self.end_callbacks(session, &mut turn, cx.now);
             // A deadline that passed before was no deadline of the goodbye.
             had &= !word::TIMER;
         }
         self.keep(turn.partial.capacity());
         if turn.phase == Phase::Linger {
             self.linger(&mut turn, had, cx);
+        }
+        if turn.phase == Phase::Linger
+            && let Some(ends) = ends
+        {
+            // Mostly one step was enough, as the peer's end had come before.
+            self.net.port.arm(self.token, ends);
         }
     }
 
