@@ -23,6 +23,10 @@ const HARVEST_AFTER: Duration = Duration::from_micros(50);
 /// Pieces of port work between two turns, or two looks at the kernel: a flood of connections or a
 /// long broadcast must not keep sessions from their turns.
 pub(super) const WORK_PER_TURN: usize = 8;
+/// From so many queued turns a worker on, connections are let in at the pace of the turns: more of
+/// them would make who speaks wait behind all who come. 64 made innocents' p99 in a storm of
+/// connects twice to three times as long (`cargo xtask bench-abuse --only storm`).
+const TURNS_BEFORE_NEWCOMERS: usize = 8;
 /// The most reports one harvest takes.
 const HARVEST_MAX: usize = 64;
 
@@ -304,11 +308,12 @@ impl<T> RunQueue<T> {
         self.searching += 1;
     }
 
-    /// How many newcomers of this lane are to be let in now, at most `max`: while the workers have
-    /// a harvest of its turns before them, one for each turn since this was last asked.
+    /// How many newcomers of this lane are to be let in now, at most `max`: while many of its turns
+    /// are queued, one for each turn since this was last asked.
     pub(crate) fn newcomers(&mut self, lane: usize, max: usize) -> usize {
         let since = self.lanes.turns_since_asked(lane);
-        if !self.lanes.has_many(lane, HARVEST_MAX, self.workers) {
+        let many = TURNS_BEFORE_NEWCOMERS * self.workers.max(1);
+        if !self.lanes.has_many(lane, many, self.workers) {
             return max;
         }
         let since = usize::try_from(since).unwrap_or(max);
