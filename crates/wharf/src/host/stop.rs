@@ -28,6 +28,8 @@ pub(super) struct Stopping {
     until: Option<Time>,
     /// The supervisor's last look.
     looked_at: Option<Time>,
+    /// How often the step has been given the time before a late look.
+    extended: u32,
     /// Every network was told: until then "no session is left" means nothing.
     told: bool,
     /// A second signal came: no more waiting for good order.
@@ -47,6 +49,9 @@ const GRACE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
 /// A look so late says that nobody has run: the process was stopped, or its machine asleep.
 const AWAY: Duration = Duration::from_millis(50);
+/// With more such looks in one step it is this thread that gets no core, and others do run: a stop
+/// must end on a machine with far too much to do, too.
+const AWAYS_MAX: u32 = 16;
 
 impl Shared {
     /// Step 1, from any thread. A second call changes nothing.
@@ -75,6 +80,7 @@ impl Shared {
                 step: Step::Drain,
                 until: None,
                 looked_at: None,
+                extended: 0,
                 told: false,
                 hurry: false,
             });
@@ -166,7 +172,8 @@ impl Shared {
         };
         let until = stopping.until.get_or_insert(now + grace);
         let away = now.since(stopping.looked_at.replace(now).unwrap_or(now));
-        if stopping.step != Step::Drain && away >= AWAY {
+        if stopping.step != Step::Drain && away >= AWAY && stopping.extended < AWAYS_MAX {
+            stopping.extended += 1;
             // No part of the grace: what was cut has not had its turn, nor have workers left.
             *until = *until + away;
         }
@@ -256,6 +263,7 @@ impl Stopping {
             step,
             until: None,
             looked_at: self.looked_at,
+            extended: 0,
             told: self.told,
             hurry: self.hurry,
         };

@@ -1,4 +1,4 @@
-//! What the seeds have found, and one thing that reading has: each as the smallest run that shows
+//! What the seeds have found, and two things that reading has: each as the smallest run that shows
 //! it.
 
 use std::sync::{Arc, OnceLock};
@@ -255,4 +255,34 @@ fn a_stop_does_not_count_the_time_in_which_nobody_runs() {
         assert_eq!((stats.opened, stats.ended), (3, 3), "seed {seed}");
         assert_eq!(stats.sessions_live, 0, "seed {seed}");
     }
+}
+
+/// Found by reading: where each look at a stop came late, as on a machine with far too much to do,
+/// each gave the grace back what had passed of it, and a callback that was stuck kept the stop from
+/// ever ending.
+#[test]
+fn a_stop_ends_although_each_look_at_it_is_late() {
+    let sim = Sim::with_faults(1, Faults::none());
+    let mut host = Host::simulated(&sim);
+    host.set_drain_deadline(Duration::from_millis(10));
+    let server = host.server("many", Many).workers(1);
+    let network = server.listen("10.0.0.1:80").unwrap();
+    host.start().unwrap();
+    let _peer = sim.connect("10.0.0.1:80".parse().unwrap());
+    sim.run_until(|| network.sessions().len() == 1).unwrap();
+    let job = |_: &Session<Many>, (): &mut ()| hold(Duration::from_secs(3600));
+    network.sessions().first().unwrap().post(job).unwrap();
+    sim.run_until(|| {
+        let events = sim.log_tail(12);
+        events.iter().any(|event| event.contains("held for"))
+    })
+    .unwrap();
+    host.handle().stop();
+    for _ in 0..60 {
+        sim.run_for(Duration::from_millis(3)).unwrap();
+        sim.suspend(Duration::from_millis(60));
+    }
+    let before = sim.now();
+    host.stop().unwrap();
+    assert_eq!(sim.now(), before, "it had stopped by then");
 }
