@@ -28,8 +28,6 @@ pub(super) struct Stopping {
     until: Option<Time>,
     /// The supervisor's last look.
     looked_at: Option<Time>,
-    /// How often the step has been given the time before a late look.
-    extended: u32,
     /// Every network was told: until then "no session is left" means nothing.
     told: bool,
     /// A second signal came: no more waiting for good order.
@@ -47,11 +45,10 @@ enum Step {
 const GRACE: Duration = Duration::from_millis(500);
 /// Between two looks at a stop under way.
 const LOOK: Duration = Duration::from_millis(2);
-/// A look so late says that nobody has run: the process was stopped, or its machine asleep.
-const AWAY: Duration = Duration::from_millis(50);
-/// With more such looks in one step it is this thread that gets no core, and others do run: a stop
-/// must end on a machine with far too much to do, too.
-const AWAYS_MAX: u32 = 16;
+/// As much of the time before a look counts as grace. A later look says that nobody has run: the
+/// process was stopped, or its machine asleep. Or this thread gets no core while others run: then the
+/// grace ends after some such looks all the same.
+const LOOK_MAX: Duration = Duration::from_millis(50);
 
 impl Shared {
     /// Step 1, from any thread. A second call changes nothing.
@@ -80,7 +77,6 @@ impl Shared {
                 step: Step::Drain,
                 until: None,
                 looked_at: None,
-                extended: 0,
                 told: false,
                 hurry: false,
             });
@@ -172,10 +168,9 @@ impl Shared {
         };
         let until = stopping.until.get_or_insert(now + grace);
         let away = now.since(stopping.looked_at.replace(now).unwrap_or(now));
-        if stopping.step != Step::Drain && away >= AWAY && stopping.extended < AWAYS_MAX {
-            stopping.extended += 1;
+        if stopping.step != Step::Drain {
             // No part of the grace: what was cut has not had its turn, nor have workers left.
-            *until = *until + away;
+            *until = *until + away.saturating_sub(LOOK_MAX);
         }
         let until = *until;
         let late = now >= until;
@@ -263,7 +258,6 @@ impl Stopping {
             step,
             until: None,
             looked_at: self.looked_at,
-            extended: 0,
             told: self.told,
             hurry: self.hurry,
         };
