@@ -32,24 +32,19 @@ thread_local! {
 
 /// The port work of many, with their writes gathered. In the order of `items`.
 pub(crate) fn work_all(items: impl Iterator<Item = Arc<dyn Served>>, now: Time) {
-    let mut batch = Vec::new();
+    let mut batch = BATCH.take();
     for item in items {
         let Some(outgoing) = item.begin_write(now) else {
             continue;
         };
-        if batch.capacity() == 0 {
-            batch = BATCH.take();
-        }
         let joins = |first: &Outgoing| same_sockets(first, &outgoing);
         if batch.len() == BATCH_MAX || !batch.first().is_none_or(joins) {
             write(&mut batch, now);
         }
         batch.push(outgoing);
     }
-    if batch.capacity() > 0 {
-        write(&mut batch, now);
-        BATCH.set(batch);
-    }
+    write(&mut batch, now);
+    BATCH.set(batch);
 }
 
 fn same_sockets(a: &Outgoing, b: &Outgoing) -> bool {
