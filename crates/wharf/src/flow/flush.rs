@@ -49,12 +49,12 @@ struct Sent {
 }
 
 impl Sent {
-    /// One call brought out so many bytes.
-    fn one(bytes: usize) -> Self {
+    /// By one call.
+    fn once(bytes: usize, frames: u32) -> Self {
         Self {
             bytes,
             calls: 1,
-            frames: 0,
+            frames: u64::from(frames),
         }
     }
 
@@ -130,13 +130,10 @@ impl<H: Handler> SessionCore<H> {
         frames: u32,
     ) -> Wrote {
         let first = self.net.sockets.send(socket, &[IoSlice::new(out)]);
-        let (mut sent, error) = match first {
-            Ok(n) if n == out.len() => (Sent::one(n), None),
-            first => self.write_rest(socket, out, first),
+        let (sent, error) = match first {
+            Ok(n) if n == out.len() => (Sent::once(n, frames), None),
+            first => self.write_rest(socket, out, first, frames),
         };
-        if error.is_none() {
-            sent.frames = u64::from(frames);
-        }
         match counters {
             Some(counters) => {
                 self.count_own(&sent);
@@ -164,6 +161,7 @@ impl<H: Handler> SessionCore<H> {
         socket: &Socket,
         out: &[u8],
         first: io::Result<usize>,
+        frames: u32,
     ) -> (Sent, Option<io::Error>) {
         let mut sent = Sent::default();
         let mut wrote = first;
@@ -176,6 +174,7 @@ impl<H: Handler> SessionCore<H> {
                 Err(error) => return (sent, Some(error)),
             }
             if sent.bytes == out.len() {
+                sent.frames = u64::from(frames);
                 return (sent, None);
             }
             let rest = IoSlice::new(&out[sent.bytes..]);
@@ -405,11 +404,7 @@ impl<H: Handler> SessionCore<H> {
             flush.entries.pop_front();
         }
         flush.skip = left;
-        self.count_sent(&Sent {
-            bytes: n,
-            calls: 1,
-            frames: u64::from(frames),
-        });
+        self.count_sent(&Sent::once(n, frames));
         let drained = flush.entries.is_empty();
         if drained {
             flush.entries.shrink();

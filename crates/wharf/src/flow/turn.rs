@@ -189,6 +189,7 @@ impl<H: Handler> SessionCore<H> {
     /// It is flushed now. First the marks: what is queued after this look marks it again.
     fn leave_lists(&self) {
         if self.word.has(word::DIRTY) {
+            // A look is enough: who comes from that list finds the mark that was set before it.
             self.word.take(word::DIRTY);
         }
         self.gathered_by.swap(0, Ordering::AcqRel);

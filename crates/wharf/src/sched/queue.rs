@@ -309,16 +309,17 @@ impl<T> RunQueue<T> {
     }
 
     /// How many newcomers of this lane are to be let in now, at most `max`: while many of its turns
-    /// are queued, one for each turn since this was last asked.
+    /// are queued, one for each turn since this was last asked. If that is fewer, a turn comes before
+    /// more port work.
     pub(crate) fn newcomers(&mut self, lane: usize, max: usize) -> usize {
         let since = self.lanes.turns_since_asked(lane);
-        let many = TURNS_BEFORE_NEWCOMERS * self.workers.max(1);
+        let many = TURNS_BEFORE_NEWCOMERS * self.workers;
         if !self.lanes.has_many(lane, many, self.workers) {
             return max;
         }
         let since = usize::try_from(since).unwrap_or(max);
         if since < max {
-            // Asked again before the next turn, the answer would be none.
+            // Asked again before it, the answer would be none.
             self.work_streak = WORK_PER_TURN;
         }
         since.min(max)
