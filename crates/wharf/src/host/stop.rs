@@ -46,8 +46,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Between two looks at a stop under way.
 const LOOK: Duration = Duration::from_millis(2);
 /// As much of the time before a look counts as grace. A later look says that nobody has run: the
-/// process was stopped, or its machine asleep. Or this thread gets no core while others run: then the
-/// grace ends after some such looks all the same.
+/// process was stopped, or its machine asleep. Or this thread gets no core while others run: then
+/// the grace ends after some such looks all the same.
 const LOOK_MAX: Duration = Duration::from_millis(50);
 
 impl Shared {

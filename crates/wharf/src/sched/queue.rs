@@ -309,8 +309,8 @@ impl<T> RunQueue<T> {
     }
 
     /// How many newcomers of this lane are to be let in now, at most `max`: while many of its turns
-    /// are queued, one for each turn since this was last asked. If that is fewer, a turn comes before
-    /// more port work.
+    /// are queued, one for each turn since this was last asked. If that is fewer, a turn comes
+    /// before more port work.
     pub(crate) fn newcomers(&mut self, lane: usize, max: usize) -> usize {
         let since = self.lanes.turns_since_asked(lane);
         let many = TURNS_BEFORE_NEWCOMERS * self.workers;
