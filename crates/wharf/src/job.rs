@@ -13,6 +13,7 @@ use crate::contain::contained;
 use crate::error::{Result, SendError};
 use crate::handler::Handler;
 use crate::port::{Place, PortCore, Served, Token, TurnCx, current};
+use crate::say::say;
 use crate::session::core::SessionCore;
 use crate::session::{Session, word};
 use crate::strand::tick::Tick;
@@ -135,7 +136,7 @@ pub(crate) fn every(
     strand.every(period, move |(), tick| {
         if contained(|| job(tick)).is_none() {
             jobs.note_panic();
-            tracing::error!("a repeating job panicked, and ends");
+            say!(error, "a repeating job panicked, and ends");
             keep.close();
         }
     })
@@ -147,7 +148,7 @@ impl<F: FnOnce() + Send + 'static> Served for Task<F> {
         current::set_job_turn(true);
         if contained(job).is_none() {
             self.port.jobs.note_panic();
-            tracing::error!(port = %self.port.name, "a job panicked");
+            say!(error, port = %self.port.name, "a job panicked");
         }
         current::set_job_turn(false);
     }

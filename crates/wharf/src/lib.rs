@@ -17,6 +17,7 @@ mod models;
 mod network;
 mod port;
 mod requests;
+mod say;
 mod sched;
 mod session;
 mod stage;

@@ -1,5 +1,5 @@
 //! Words that have no place: panics by `unwrap`, stubs, silent tests, unbounded queues, sleeps,
-//! and clocks where time is an argument.
+//! clocks where time is an argument, and logs without their fence.
 
 use super::paths::{self, NamedPath};
 use super::source::{Source, in_test_folder};
@@ -7,6 +7,10 @@ use super::{Finding, Repo};
 
 /// Where a clock may be read, besides test code. Everywhere else time is an argument.
 const CLOCK_FOLDERS: &[&str] = &["crates/wharf/src/port/", "crates/wharf-cli/", "xtask/"];
+
+/// The library, and where in it `tracing` is called.
+const LIBRARY_FOLDER: &str = "crates/wharf/src/";
+const LOG_FILE: &str = "crates/wharf/src/say.rs";
 
 /// What is shipped: no sleeping there.
 const PRODUCT_FOLDER: &str = "crates/";
@@ -54,6 +58,15 @@ fn tokens(source: &Source, report: &mut Report<'_>) {
                 "`elapsed()` reads the clock".into(),
                 CLOCK_WHY,
                 CLOCK_MEND,
+            );
+        }
+        let library = source.path.starts_with(LIBRARY_FOLDER) && source.path != LOG_FILE;
+        if token.is("tracing") && library && !source.is_test(line) {
+            report(
+                line,
+                "`tracing` without a fence".into(),
+                "a subscriber is the program's code, and may panic",
+                "use say!(level, ..)",
             );
         }
         if (token.is("todo") || token.is("unimplemented")) && source.is(at + 1, "!") {
@@ -208,6 +221,18 @@ mod tests {
             "// a.unwrap()\n",
             "fn unwrap() {}",
         ]);
+    }
+
+    #[test]
+    fn logs_without_their_fence() {
+        let bad = ["fn f() { tracing::warn!(a, \"b\"); }", "use tracing::warn;"];
+        let allowed = [
+            LOG_FILE,
+            "crates/wharf/tests/a.rs",
+            "crates/wharf-cli/src/a.rs",
+        ];
+        fires_outside_tests(&bad, &allowed);
+        is_silent(&["fn f() { say!(warn, \"tracing\"); } // tracing"]);
     }
 
     #[test]

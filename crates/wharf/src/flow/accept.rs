@@ -12,6 +12,7 @@ use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::network::{NetworkCore, Refusal};
 use crate::port::{Bits, Served, Socket, Token};
+use crate::say::say;
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
 use crate::session::word::{self, Word};
@@ -136,7 +137,7 @@ impl<H: Handler> Listener<H> {
             .accept_backoffs
             .fetch_add(1, Ordering::Relaxed);
         if *backoff == BACKOFF_FIRST {
-            tracing::warn!(network = %self.net.name, %error,
+            say!(warn, network = %self.net.name, %error,
                 "accept failed; serving on, and trying again; {}, or lower sessions_max",
                 crate::port::system::more_open_files());
         }
@@ -259,7 +260,7 @@ impl<H: Handler> NetworkCore<H> {
                     }
                 }
                 if let Some(Err(error)) = failed {
-                    tracing::warn!(network = %self.name, %error, "a socket could not be watched");
+                    say!(warn, network = %self.name, %error, "a socket could not be watched");
                 }
                 self.count_refusal(Refusal::System);
                 None

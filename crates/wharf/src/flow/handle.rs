@@ -9,6 +9,7 @@ use crate::error::{CloseReason, SendError};
 use crate::handler::Handler;
 use crate::limits::input::Meter;
 use crate::port::TurnCx;
+use crate::say::say;
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
 use crate::session::{Job, Session, word};
@@ -37,7 +38,7 @@ impl<H: Handler> SessionCore<H> {
                     .events
                     .refused_by_handler
                     .fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(network = %self.net.name, session = %self.id, peer = %self.peer(),
+                say!(debug, network = %self.net.name, session = %self.id, peer = %self.peer(),
                     reason = refuse.reason(), "on_open refused the session");
                 self.close(CloseHow::Graceful, CloseReason::Closed);
             }
@@ -110,7 +111,7 @@ impl<H: Handler> SessionCore<H> {
 
     fn note_panic(&self, callback: &str) {
         self.net.events.panics.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(network = %self.net.name, session = %self.id, callback,
+        say!(error, network = %self.net.name, session = %self.id, callback,
             "a handler panicked; its session is closed, the others go on");
     }
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::{Engine, Inner, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::port::{self, PortCore, ThreadSettings, Worker};
+use crate::say::say;
 use crate::sched::Lane;
 
 /// A port or a pool being declared, for its builder.
@@ -428,7 +429,8 @@ impl Crew {
     fn run(&self, mut worker: Worker) {
         let refused = port::apply_thread_settings(&self.settings);
         for refused in refused.into_iter().chain(worker.step_aside()) {
-            tracing::warn!(
+            say!(
+                warn,
                 thread = std::thread::current().name(),
                 refused,
                 "a setting was refused"
@@ -454,7 +456,7 @@ impl Hired {
             Ok(thread) => inner.workers.push(thread),
             Err(error) => {
                 let crew = &self.crew.core.name;
-                tracing::error!(crew, %error, "no thread for a worker: it goes on with fewer");
+                say!(error, crew, %error, "no thread for a worker: it goes on with fewer");
                 self.crew.settle_for_less(self.crew.workers());
             }
         }

@@ -15,6 +15,7 @@ use super::{Engine, Host, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
 use crate::port::inherit::{Channel, Named, Offer, take_over};
+use crate::say::say;
 
 /// Between two looks whether all sessions have left.
 const LOOK: Duration = Duration::from_millis(100);
@@ -209,19 +210,22 @@ fn wait_for_successors(
         *asking.lock() = Some(Arc::clone(&successor));
         let Some(host) = shared.upgrade() else { return };
         if let Err(error) = host.give(&successor) {
-            tracing::warn!(%error, "a successor asked for the listeners and did not get them");
+            say!(warn, %error, "a successor asked for the listeners and did not get them");
             continue;
         }
         drop(host);
-        tracing::info!("a successor has the listeners");
+        say!(info, "a successor has the listeners");
         if successor.is_ready() {
-            tracing::info!(?drain, "the successor serves; this process drains");
+            say!(info, ?drain, "the successor serves; this process drains");
             if let Some(host) = shared.upgrade() {
                 host.retire(drain);
             }
             return;
         }
-        tracing::warn!("the successor is gone before it served; this process goes on");
+        say!(
+            warn,
+            "the successor is gone before it served; this process goes on"
+        );
     }
     // The wait was ended, and nobody took over.
     offer.withdraw();

@@ -23,6 +23,7 @@ use crate::handler::Handler;
 use crate::limits::MemoryLimit;
 use crate::limits::memory::Memory;
 use crate::network::{ClientBuilder, Declared, ServerBuilder};
+use crate::say::say;
 use crate::stats::HostSnapshot;
 
 use crew::Crew;
@@ -306,7 +307,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if let Err(error) = self.shared.stop_and_wait() {
-            tracing::error!(%error, "the host could not stop cleanly");
+            say!(error, %error, "the host could not stop cleanly");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use crate::network::{Declared, Holder};
+use crate::say::say;
 
 impl Shared {
     /// One look, first at each network's ceiling, then at the host's.
@@ -19,7 +20,8 @@ impl Shared {
         for network in &own {
             let shed = shed(network.memory().to_shed(), std::slice::from_ref(network));
             if shed > 0 {
-                tracing::warn!(
+                say!(
+                    warn,
                     network = network.name(),
                     sessions = shed,
                     "near its memory ceiling; those that held most were closed"
@@ -28,7 +30,8 @@ impl Shared {
         }
         let shed = shed(self.memory.to_shed(), &all);
         if shed > 0 {
-            tracing::warn!(
+            say!(
+                warn,
                 sessions = shed,
                 "near the host's memory ceiling; those that held most were closed"
             );

@@ -7,6 +7,7 @@ use super::{Engine, Shared, Stage, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
 use crate::port::system;
+use crate::say::say;
 
 /// What is declared.
 type Networks = Vec<Arc<dyn Declared>>;
@@ -49,14 +50,14 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
         if let Err(error) = network.go() {
             // Workers run and others serve already: the way back is the stop.
             if let Err(stuck) = shared.stop_and_wait() {
-                tracing::error!(%stuck, "a start that failed could not be undone");
+                say!(error, %stuck, "a start that failed could not be undone");
             }
             return Err(error);
         }
     }
     shared.begin_handover().inspect_err(|_| {
         if let Err(stuck) = shared.stop_and_wait() {
-            tracing::error!(%stuck, "a start that failed could not be undone");
+            say!(error, %stuck, "a start that failed could not be undone");
         }
     })
 }

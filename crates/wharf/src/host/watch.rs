@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Engine, Shared};
 use crate::network::Declared;
 use crate::port::PortCore;
+use crate::say::say;
 use crate::session::SessionId;
 use crate::time::Time;
 
@@ -184,7 +185,7 @@ impl Supervisor {
             .iter()
             .filter(|turn| !self.warned.contains(&key(turn)))
         {
-            tracing::warn!(port = turn.port, worker = turn.worker, network = turn.network,
+            say!(warn, port = turn.port, worker = turn.worker, network = turn.network,
                 what = turn.what, session = turn.session.map(SessionId::get), lasted = ?turn.lasted,
                 "a turn is stuck in a callback");
         }

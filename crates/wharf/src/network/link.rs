@@ -12,6 +12,7 @@ use super::NetworkCore;
 use super::client::LinkState;
 use crate::handler::Handler;
 use crate::port::{Served, Token};
+use crate::say::say;
 use crate::session::{Session, SessionId};
 use crate::time::Time;
 
@@ -133,7 +134,7 @@ impl<H: Handler> Link<H> {
         };
         // Without the lock: whoever takes the log may ask how the links stand.
         if first_round {
-            tracing::warn!(network = %self.net.name, %addr, %error, "a link could not connect");
+            say!(warn, network = %self.net.name, %addr, %error, "a link could not connect");
         }
     }
 

@@ -9,6 +9,7 @@ use std::io;
 
 use super::current;
 use super::threads::Priority;
+use crate::say::say;
 use crate::sched::Lane;
 
 /// What a worker's thread changes to, by lane.
@@ -100,7 +101,7 @@ impl State {
     fn set(self) {
         // What was tried once is not refused later, unless somebody changes the process's limits.
         if let Err(error) = self.priority.take() {
-            tracing::warn!(?self, %error, "a worker's priority could not be changed");
+            say!(warn, ?self, %error, "a worker's priority could not be changed");
         }
         current::set_turn_nice(self.turn);
     }

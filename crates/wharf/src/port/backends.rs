@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::contract::Sockets;
 use super::system::{is_out_of_files, more_open_files};
 use crate::error::{Error, ErrorKind, Result};
+use crate::say::say;
 
 /// Whether a backend works on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +110,7 @@ pub(crate) fn open(name: Option<&str>, options: &PortOptions) -> Result<Arc<dyn 
         match (known.open)(options) {
             Ok(backend) => return Ok(backend),
             Err(error) => {
-                tracing::warn!(backend = known.name, %error, "a backend does not work here");
+                say!(warn, backend = known.name, %error, "a backend does not work here");
                 last = Some(broken(known.name, &error));
             }
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::contract::{Backend, Ready, Wait};
 use super::core::PortCore;
 use super::parking::Parking;
+use crate::say::say;
 use crate::time::Time;
 
 impl PortCore {
@@ -68,7 +69,7 @@ impl PortCore {
         if !first {
             return;
         }
-        tracing::error!(port = %self.name, %error,
+        say!(error, port = %self.name, %error,
             "the kernel queue failed: sessions end, listeners and links stop; jobs go on");
         // What the queue's timer was set to is told to nobody now; nor a wake that was posted, and
         // until that is heard no other is.

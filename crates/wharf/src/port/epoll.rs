@@ -15,6 +15,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
 use super::contract::{Backend, Bits, Ready, SocketOptions, Token, Wait};
 use super::unix_socket::Kernel;
+use crate::say::say;
 use crate::time::Time;
 
 /// The backend.
@@ -113,7 +114,7 @@ impl Backend for Epoll {
         };
         let set = rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec);
         if let Err(error) = set {
-            tracing::error!(%error, "the port's timer could not be set: deadlines will be late");
+            say!(error, %error, "the port's timer could not be set: deadlines will be late");
         }
     }
 

@@ -27,6 +27,7 @@ use socket2::SockRef;
 use super::contract::{Backend, Bits, Ready, SocketOptions, Token, Wait};
 use super::socket::apply;
 use super::unix_socket::Kernel;
+use crate::say::say;
 use crate::time::Time;
 
 /// The backend.
@@ -122,7 +123,7 @@ impl Backend for Kqueue {
 
     fn wake(&self) {
         if let Err(error) = self.change(&[user(libc::NOTE_TRIGGER)]) {
-            tracing::error!(%error, "a worker could not be woken: what waits for it will be late");
+            say!(error, %error, "a worker could not be woken: what waits for it will be late");
         }
     }
 
@@ -146,7 +147,7 @@ impl Backend for Kqueue {
             },
         };
         if let Err(error) = set {
-            tracing::error!(%error, "the port's timer could not be set: deadlines will be late");
+            say!(error, %error, "the port's timer could not be set: deadlines will be late");
         }
     }
 

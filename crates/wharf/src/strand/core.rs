@@ -22,6 +22,7 @@ use super::{OnPanic, StrandStats};
 use crate::contain::contained;
 use crate::error::SendError;
 use crate::port::{PortCore, STRAND, Served, Token, TurnCx, current};
+use crate::say::say;
 use crate::session::word::{self, Word};
 use crate::time::Time;
 
@@ -331,7 +332,7 @@ impl<T: Send + 'static> StrandCore<T> {
     fn note_panic(&self) {
         self.counts.panics.add(1);
         let goes_on = self.limits.on_panic == OnPanic::Keep;
-        tracing::error!(strand = %self.name, port = %self.port.name, goes_on,
+        say!(error, strand = %self.name, port = %self.port.name, goes_on,
             "a job of a strand panicked");
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result, SendError};
 use crate::port::{PortCore, Served, Token};
+use crate::say::say;
 use core::StrandCore;
 use parts::{Counts, Limits};
 use tick::Tick;
@@ -329,7 +330,7 @@ pub(crate) fn make_default<T: Send + 'static>(port: &Arc<PortCore>, value: T) ->
     let limits = options.limits();
     let (strand, seated) = make_core(port, next_name(), 0, limits, value);
     if !seated {
-        tracing::error!(port = %port.name, "no place for a strand: it is closed");
+        say!(error, port = %port.name, "no place for a strand: it is closed");
     }
     strand
 }

@@ -27,6 +27,7 @@ use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
 
 use super::op::Port;
 use super::sys;
+use crate::say::say;
 
 /// How soon a refused post is tried again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -93,7 +94,11 @@ impl Bell {
             // There is no port any more, and who waits at it is told so.
             Err(ERROR_INVALID_HANDLE) => true,
             Err(code) => {
-                tracing::warn!(code, "the system refused a post to a port: trying again");
+                say!(
+                    warn,
+                    code,
+                    "the system refused a post to a port: trying again"
+                );
                 false
             }
         }
@@ -131,7 +136,8 @@ impl Bell {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
         let set = sys::set_timer(self.timer_handle.as_handle(), steps);
         if let Err(code) = set {
-            tracing::error!(
+            say!(
+                error,
                 code,
                 "the port's timer could not be set: deadlines will be late"
             );

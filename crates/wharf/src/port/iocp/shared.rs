@@ -17,6 +17,7 @@ use super::whom::Whom;
 use super::{connect, listener, send, status, stream, sys};
 use crate::port::clock;
 use crate::port::contract::{Bits, Ready, Token};
+use crate::say::say;
 use crate::time::Time;
 
 /// How long the last user of a port waits for packets that must come. Their ops are given up then:
@@ -220,7 +221,7 @@ impl Shared {
                 Ok(true) => last = Instant::now(),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%error, "a port broke while it was drained");
+                    say!(error, %error, "a port broke while it was drained");
                     return;
                 }
             }
@@ -237,7 +238,11 @@ impl Drop for Shared {
         self.drain(DRAIN_MAX, |_| self.ops.load(Ordering::Acquire) == 0);
         let left = self.ops.load(Ordering::Acquire);
         if left > 0 {
-            tracing::error!(left, "operations never ended: their memory is given up");
+            say!(
+                error,
+                left,
+                "operations never ended: their memory is given up"
+            );
         }
     }
 }

@@ -26,6 +26,7 @@ use super::contract::{Backend, Ready, SocketOptions, Sockets, Token, Wait, Write
 use super::current;
 use super::epoll::Epoll;
 use super::unix_socket::Kernel;
+use crate::say::say;
 use crate::time::Time;
 use ring::Ring;
 
@@ -66,7 +67,7 @@ fn by_ring(writes: &mut [Write<'_>]) -> usize {
             *place = match Ring::open() {
                 Ok(ring) => Place::Open(Box::new(ring)),
                 Err(error) => {
-                    tracing::warn!(%error, "this worker gets no ring: it sends one by one");
+                    say!(warn, %error, "this worker gets no ring: it sends one by one");
                     Place::Refused
                 }
             };
@@ -76,7 +77,7 @@ fn by_ring(writes: &mut [Write<'_>]) -> usize {
         };
         let (made, stopped) = ring.send(writes);
         if let Some(error) = stopped {
-            tracing::warn!(%error, "the ring of this worker is closed");
+            say!(warn, %error, "the ring of this worker is closed");
             *place = if is_passing(&error) {
                 Place::Untried
             } else {

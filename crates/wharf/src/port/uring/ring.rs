@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 
 use crate::port::contract::{BATCH_MAX, Write};
+use crate::say::say;
 
 /// Places for sends: a whole batch goes in at once, and the kernel makes twice as many for what
 /// they become, so that none overflows.
@@ -209,7 +210,7 @@ fn carry(
         idle = if reaped > before { 0 } else { idle + 1 };
         if idle > PATIENCE {
             // To return would be to take back memory that the kernel may still read.
-            tracing::error!(error = ?refused, "a ring keeps sends that can't wait");
+            say!(error, error = ?refused, "a ring keeps sends that can't wait");
             std::process::abort();
         }
         // The sends do not wait, so they are mostly done when the call that submits them returns,
