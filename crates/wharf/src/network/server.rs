@@ -34,10 +34,17 @@ fn resolve_one(text: &str, resolved: std::io::Result<Vec<SocketAddr>>) -> Result
             format!("\"{text}\" has no address"),
         )),
         Err(error) => {
-            let message = format!(
-                "\"{text}\" is not an address: give host:port, as in \"127.0.0.1:7777\" or \
-                 \"[::1]:7777\""
-            );
+            // The standard library takes all that has a valid port behind a colon for a name.
+            let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+            let is_name = !host.is_empty() && !host.contains(['[', ']', ':']);
+            let message = if is_name && error.kind() != std::io::ErrorKind::InvalidInput {
+                format!("the name in \"{text}\" could not be resolved")
+            } else {
+                format!(
+                    "\"{text}\" is not an address: give host:port, as in \"127.0.0.1:7777\" or \
+                     \"[::1]:7777\""
+                )
+            };
             Err(Error::new(ErrorKind::Address, message).caused_by(error))
         }
     }

@@ -255,6 +255,8 @@ pub(crate) fn bad_addresses_are_named(w: &World) {
         ("[::1:80", "[::1]:7777"),
         ("", "\"\""),
         ("no-such-host.invalid:80", "no-such-host.invalid"),
+        ("no-such-host.invalid:80", "could not be resolved"),
+        ("no-such-host.invalid", "give host:port"),
     ] {
         let server = host.server("game", Act::echo()).workers(1);
         refused(server.listen(wrong), address, &["\"game\"", word]);
