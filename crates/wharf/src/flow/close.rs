@@ -8,6 +8,7 @@ use super::turn::Turning;
 use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::port::TurnCx;
+use crate::say::say;
 use crate::session::Session;
 use crate::session::core::{Phase, SessionCore};
 use crate::session::queue::CloseHow;
@@ -34,9 +35,9 @@ impl<H: Handler> SessionCore<H> {
         self.flush_turn(None, now);
         // No tick is waited for: nothing more can come.
         self.flush_held(now);
-        let (how, reason) = self
-            .closing()
-            .unwrap_or((CloseHow::Abort, CloseReason::Closed));
+        let (how, reason) = self.asked_close();
+        say!(debug, network = %self.net.name, session = %self.id, peer = %self.peer(), %reason,
+            "a session ends");
         if let Some(state) = turn.state.take() {
             self.net.registry.remove(self.id);
             self.net.events.closed[reason.index()].fetch_add(1, Ordering::Relaxed);
@@ -60,6 +61,12 @@ impl<H: Handler> SessionCore<H> {
         let ends = self.net.port.now() + self.net.options.timeouts.linger;
         self.deadlines.owner_at(ends);
         Some(ends)
+    }
+
+    /// The close that was asked for; some was, or its callbacks would go on.
+    fn asked_close(&self) -> (CloseHow, CloseReason) {
+        let asked = self.closing();
+        asked.unwrap_or((CloseHow::Abort, CloseReason::Closed))
     }
 
     /// One step of the goodbye.
@@ -126,7 +133,8 @@ impl<H: Handler> SessionCore<H> {
         self.release_address(turn.admitted);
         self.net.events.live.fetch_sub(1, Ordering::AcqRel);
         if let Some(link) = &self.link {
-            link.ended(self.id);
+            let (_, why) = self.asked_close();
+            link.ended(self.id, &why);
         }
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::NetworkCore;
 use super::client::LinkState;
+use crate::error::CloseReason;
 use crate::handler::Handler;
 use crate::port::{Served, Token};
 use crate::say::say;
@@ -33,6 +34,8 @@ struct Inner {
     /// Rounds without a stable connection.
     round: u32,
     last_error: String,
+    /// Failed connects that the log has been told of since it was last open.
+    told: usize,
     random: fastrand::Rng,
     stopped: bool,
 }
@@ -54,6 +57,7 @@ impl<H: Handler> Link<H> {
             tried: 0,
             round: 0,
             last_error: String::new(),
+            told: 0,
             random: fastrand::Rng::with_seed(seed),
             stopped: false,
         };
@@ -116,34 +120,42 @@ impl<H: Handler> Link<H> {
 
     /// A session of this link is open.
     pub(crate) fn opened(&self, session: &Session<H>) {
-        let mut inner = self.inner.lock();
-        inner.state = State::Connected(session.id(), self.net.port.now());
-        inner.tried = 0;
+        {
+            let mut inner = self.inner.lock();
+            inner.state = State::Connected(session.id(), self.net.port.now());
+            inner.tried = 0;
+            inner.told = 0;
+        }
+        say!(info, network = %self.net.name, session = %session.id(), peer = %session.0.peer(),
+            "a link is open");
     }
 
-    /// A connect failed: for the log, the counters and the state.
+    /// A connect failed: for the log (once an outage for each address), the counters and the state.
     pub(crate) fn connect_failed(&self, addr: SocketAddr, error: &io::Error) {
         self.net
             .events
             .connects_failed
             .fetch_add(1, Ordering::Relaxed);
-        let first_round = {
+        let news = {
             let mut inner = self.inner.lock();
             inner.last_error = format!("{addr}: {error}");
-            inner.round == 0
+            let news = inner.told < self.addrs.len();
+            inner.told += usize::from(news);
+            news
         };
         // Without the lock: whoever takes the log may ask how the links stand.
-        if first_round {
+        if news {
             say!(warn, network = %self.net.name, %addr, %error, "a link could not connect");
         }
     }
 
     /// The link's session has let go of its socket.
-    pub(crate) fn ended(self: &Arc<Self>, session: SessionId) {
+    pub(crate) fn ended(self: &Arc<Self>, session: SessionId, why: &CloseReason) {
         let now = self.net.port.now();
-        {
+        let lost = {
             let mut inner = self.inner.lock();
-            if let State::Connected(_, since) = inner.state {
+            let was = inner.state;
+            if let State::Connected(_, since) = was {
                 if now.since(since) >= self.net.options.reconnect.stable {
                     inner.round = 0;
                     // Back to the address that served: the one that was tried last.
@@ -153,9 +165,17 @@ impl<H: Handler> Link<H> {
                     // Accepted and cut at once: as good as a refusal, so the pause grows.
                     inner.tried = self.addrs.len();
                 }
-                inner.last_error = format!("session {session} ended");
+                inner.last_error = format!("session {session} ended: {why}");
             }
             inner.state = State::Waiting(Time::NEVER);
+            matches!(was, State::Connected(..))
+        };
+        let ours = matches!(
+            why,
+            CloseReason::Closed | CloseReason::Aborted | CloseReason::Shutdown
+        );
+        if lost && !ours {
+            say!(warn, network = %self.net.name, %session, %why, "a link was lost");
         }
         self.wait(now);
     }
