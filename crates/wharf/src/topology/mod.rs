@@ -2,7 +2,8 @@
 //!
 //! Pure: text to value and back, no file, socket, thread or clock. Each network is four facts: the
 //! port that reports its readiness, the port or pool that gives its turns, the lane there, and the
-//! threads' settings. Changing them never changes a handler.
+//! threads' settings. Changing them changes no handler, but for one that names a lane
+//! (`session.set_lane`), which has to be there, and for strands, whose port or pool the code names.
 
 mod address;
 mod fault;
