@@ -10,7 +10,45 @@
 //! is written as [`hold`] or [`hold_until`]: its worker stays occupied in virtual time while the
 //! others go on.
 //!
-//! The test scripts the other side itself, with [`SimPeer`] and [`SimListener`]:
+//! Your handler runs on it in a [`Host`](crate::Host) that was made for it, and the test scripts
+//! the other side with a [`SimPeer`], whose writes and reads take and give what there is room for:
+//!
+//! ```
+//! use wharf::sim::Sim;
+//! use wharf::{Frame, Handler, Host, Refuse, Session};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type State = ();
+//!
+//!     fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+//!         Ok(())
+//!     }
+//!
+//!     fn on_frame(&self, s: &Session<Self>, _: &mut (), frame: Frame<'_>) -> wharf::Result<()> {
+//!         Ok(s.send(frame.payload())?)
+//!     }
+//! }
+//!
+//! let sim = Sim::new(7);
+//! let mut host = Host::simulated(&sim);
+//! host.server("echo", Echo).listen("10.0.0.1:7000")?;
+//! host.start()?;
+//! let client = sim.connect("10.0.0.1:7000".parse()?);
+//! let frame = b"\x04\0hi"; // its length, itself counted, then the payload
+//! let (mut sent, mut got) = (0, Vec::new());
+//! sim.run_until(|| {
+//!     sent += client.write(&frame[sent..]).unwrap_or(0);
+//!     let _ = client.read(&mut got);
+//!     got.len() == frame.len()
+//! })?;
+//! assert_eq!(got, frame);
+//! host.stop()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With [`SimListener`] it is the server that is scripted:
 //!
 //! ```
 //! use wharf::sim::{Faults, Sim};
