@@ -95,13 +95,14 @@ pub(crate) fn post_in(
     lane: &str,
     job: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
-    let lane = strand::lane_of(port, "a job", Some(lane))?;
+    let lane = strand::lane_of(port, "a job", lane)?;
     Ok(post(port, lane, job)?)
 }
 
-/// Queues a job, in the highest lane, once this time has passed.
+/// Queues a job in this lane once this time has passed.
 pub(crate) fn post_after(
     port: &Arc<PortCore>,
+    lane: usize,
     after: Duration,
     job: impl FnOnce() + Send + 'static,
 ) -> Result<Timer, SendError> {
@@ -109,7 +110,7 @@ pub(crate) fn post_after(
     let task = seat(port, |token| Task {
         port: Arc::clone(port),
         token,
-        lane: 0,
+        lane,
         slot: Slot::new(job, place),
     })?;
     if port.jobs.is_closed() {
@@ -123,6 +124,7 @@ pub(crate) fn post_after(
 /// Runs a job at a fixed rate: on a strand of its own, which its closure keeps.
 pub(crate) fn every(
     port: &Arc<PortCore>,
+    lane: usize,
     period: Duration,
     mut job: impl FnMut(&Tick) + Send + 'static,
 ) -> Result<Timer> {
@@ -131,7 +133,7 @@ pub(crate) fn every(
         mailbox_max: 1,
         ..StrandOptions::default()
     };
-    let strand = strand::make(port, (), options)?;
+    let strand = strand::make(port, lane, (), options)?;
     let (keep, jobs) = (strand.clone(), Arc::clone(&port.jobs));
     strand.every(period, move |(), tick| {
         if contained(|| job(tick)).is_none() {

@@ -30,7 +30,9 @@ pub mod topology;
 pub use error::{CloseReason, Error, ErrorKind, Refuse, Result, SendError};
 pub use frame::{Frame, Framing};
 pub use handler::Handler;
-pub use host::{Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn, TopologyHost};
+pub use host::{
+    Host, HostHandle, Pool, PoolBuilder, Port, PortBuilder, StuckTurn, TopologyHost, Work,
+};
 pub use limits::{InputRate, MemoryLimit, PerAddress, Rate, WhenMemoryFull, WhenOver};
 pub use network::{
     Addrs, ClientBuilder, FlushMode, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,

@@ -31,7 +31,7 @@ use ending::{
 };
 use jobs::{
     a_delayed_job_of_a_session, jobs_are_bounded, jobs_run_side_by_side, jobs_wait_for_the_start,
-    lanes_are_named, timers_of_a_port,
+    lanes_are_named, timers_of_a_port, work_runs_in_its_lane,
 };
 use serial::{
     an_answer_comes_to_who_asked, jobs_are_serial_in_order, sends_of_a_turn_gather,
@@ -78,6 +78,7 @@ each_backend!(
     jobs_wait_for_the_start,
     timers_of_a_port,
     a_delayed_job_of_a_session,
+    work_runs_in_its_lane,
 );
 on_real_sockets!(lanes_are_named);
 

@@ -7,6 +7,8 @@
 
 #[path = "topology/arbitrary.rs"]
 mod arbitrary;
+#[path = "topology/reference.rs"]
+mod reference;
 
 use std::fs;
 use std::path::{Path, PathBuf};

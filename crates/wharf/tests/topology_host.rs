@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use wharf::topology::{ListenPlan, Role};
+use wharf::topology::{ListenPlan, Role, ServedBy};
 use wharf::{
     Error, ErrorKind, Frame, Handler, Host, LinkState, Network, Refuse, Session, Topology,
     TopologyHost,
@@ -276,6 +276,104 @@ fn a_server_without_an_address_or_that_inherits_nothing_is_named() {
         let error = planned.server("game", Echo).finish().unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+/// Asks for a lane as it opens, and answers with the lane that it is in.
+struct Vip;
+
+impl Handler for Vip {
+    type State = ();
+
+    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn on_frame(&self, s: &Session<Self>, _: &mut (), _: Frame<'_>) -> wharf::Result<()> {
+        s.set_lane("vip")?;
+        Ok(s.send(s.lane().as_bytes())?)
+    }
+}
+
+/// One program, which names a lane, and makes strands: where all of it runs is the file's affair.
+#[test]
+fn a_layout_without_a_lane_of_its_own_gives_its_name_to_another() {
+    let game = "[network.game]\nlisten = \"127.0.0.1:0\"\n";
+    for (layout, lane, zones) in [
+        (
+            "[port.front]\nlanes = [ { name = \"vip\" }, { name = \"players\" }, \
+             { name = \"world\" } ]\n[work.zones]\nlane = \"world\"\n",
+            "vip",
+            ("front", "world"),
+        ),
+        (
+            "[port.front]\nlanes = [ { name = \"all\", also = [\"players\", \"vip\"] } ]\n\
+             [work.zones]\n",
+            "all",
+            ("front", "all"),
+        ),
+        (
+            "[port.front]\nworkers = 1\n[pool.high]\nworkers = 2\n\
+             lanes = [ { name = \"players\", also = [\"vip\"] } ]\n[pool.world]\nworkers = 1\n\
+             [work.zones]\npool = \"world\"\n",
+            "players",
+            ("world", "main"),
+        ),
+    ] {
+        let pool = if layout.contains("pool.high") {
+            "pool = \"high\"\n"
+        } else {
+            ""
+        };
+        let text = format!("{layout}{game}lane = \"players\"\n{pool}");
+        let topology = Topology::parse(&text, "t").unwrap_or_else(|error| panic!("{error}"));
+        let mut planned = Host::new().with_topology(topology).unwrap();
+        let work = planned.work("zones").unwrap();
+        assert_eq!((work.served_by(), work.lane()), zones);
+        let (told, thread) = std::sync::mpsc::sync_channel(1);
+        work.strand(told)
+            .post(|told| drop(told.send(std::thread::current().name().map(str::to_owned))))
+            .unwrap();
+        let game = planned.declare_server("game", Vip).unwrap();
+        let mut host = planned.finish().unwrap();
+        host.start().unwrap();
+        assert_eq!(echoed(game.local_addr().unwrap(), "hello"), lane);
+        let thread = thread.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(thread.unwrap().contains(zones.0), "{text}");
+        host.stop().unwrap();
+    }
+}
+
+#[test]
+fn work_that_does_not_fit_the_program_is_named() {
+    let planned = |work: &str| {
+        let text = format!("[port.front]\n[network.game]\nlisten = \"127.0.0.1:0\"\n{work}");
+        let topology = Topology::parse(text, "t").unwrap();
+        Host::new().with_topology(topology).unwrap()
+    };
+    refused(
+        planned("[work.zones]\n").server("game", Echo).finish(),
+        "the topology: work \"zones\" is in it, and the program does not ask for it; call \
+         .work(\"zones\"), or take it out of the file",
+    );
+    refused(
+        planned("").work("zones"),
+        "the topology: there is no work \"zones\"; add [work.zones] with the port or pool that is \
+         to run it",
+    );
+    refused(
+        planned("[work.zones]\n").work("zone"),
+        "the topology: there is no work \"zone\"; did you mean \"zones\"?",
+    );
+    let mut wrong = Topology::parse(
+        "[port.front]\n[network.game]\nlisten = \"127.0.0.1:0\"\n[work.zones]\n",
+        "t",
+    )
+    .unwrap();
+    wrong.work[0].on = ServedBy::Pool("high".to_owned());
+    refused(
+        Host::new().with_topology(wrong).unwrap().work("zones"),
+        "the topology: work \"zones\": unknown pool high",
+    );
 }
 
 #[test]

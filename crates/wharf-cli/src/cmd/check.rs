@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use serde::Serialize;
-use wharf::topology::{LaneRow, NetworkRow, ThreadRow, TopologyFault};
+use wharf::topology::{LaneRow, NetworkRow, ServedBy, ThreadRow, TopologyFault, WorkRow};
 use wharf::{ThreadMap, Topology, TopologyError};
 
 use crate::args::CheckArgs;
@@ -56,13 +56,18 @@ fn counts(topology: &Topology) -> String {
         ports,
         pools,
         networks,
+        work,
         host: _,
     } = topology;
     let mut counts = count(ports.len(), "port");
     if !pools.is_empty() {
         counts = format!("{counts}, {}", count(pools.len(), "pool"));
     }
-    format!("{counts}, {}", count(networks.len(), "network"))
+    counts = format!("{counts}, {}", count(networks.len(), "network"));
+    match work.len() {
+        0 => counts,
+        kinds => format!("{counts}, {} of work", count(kinds, "kind")),
+    }
 }
 
 fn json(object: &impl Serialize) -> Result<(), Failure> {
@@ -112,6 +117,7 @@ struct Right<'a> {
     ports: Vec<Threads<'a>>,
     pools: Vec<Threads<'a>>,
     networks: Vec<Network<'a>>,
+    work: Vec<Work<'a>>,
     warnings: &'a [String],
 }
 
@@ -130,10 +136,21 @@ struct Threads<'a> {
 #[derive(Serialize)]
 struct Lane<'a> {
     name: &'a str,
+    also: &'a [String],
     workers_least: usize,
     workers_most: usize,
     starve_ms_max: Option<u128>,
     networks: &'a [String],
+    work: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Work<'a> {
+    name: &'a str,
+    port: Option<&'a str>,
+    pool: Option<&'a str>,
+    lane: &'a str,
+    threads_most: usize,
 }
 
 #[derive(Serialize)]
@@ -164,6 +181,7 @@ impl<'a> Right<'a> {
             ports: ports.into_iter().map(Threads::new).collect(),
             pools: pools.into_iter().map(Threads::new).collect(),
             networks: map.networks.iter().map(Network::new).collect(),
+            work: map.work.iter().map(Work::new).collect(),
             warnings: &map.warnings,
         }
     }
@@ -176,7 +194,9 @@ impl<'a> Threads<'a> {
             workers_least: lane.workers_least,
             workers_most: lane.workers_most,
             starve_ms_max: lane.starve_after.map(|after| after.as_millis()),
+            also: &lane.also,
             networks: &lane.networks,
+            work: &lane.work,
         };
         Self {
             name: &row.name,
@@ -187,6 +207,22 @@ impl<'a> Threads<'a> {
             spin_us: row.spin.as_micros(),
             nap_us: row.nap.as_micros(),
             lanes: row.lanes.iter().map(lane).collect(),
+        }
+    }
+}
+
+impl<'a> Work<'a> {
+    fn new(row: &'a WorkRow) -> Self {
+        let (port, pool) = match &row.on {
+            ServedBy::Port(name) => (Some(&**name), None),
+            ServedBy::Pool(name) => (None, Some(&**name)),
+        };
+        Self {
+            name: &row.name,
+            port,
+            pool,
+            lane: &row.lane,
+            threads_most: row.workers_most,
         }
     }
 }

@@ -170,6 +170,8 @@ fn from_file(host: Host, args: &ServeArgs, file: &Path) -> Result<(Host, Network
         (None, _) => return wrong("several networks listen; say which with --network".to_owned()),
     };
     topology.networks.retain(|plan| plan.name == name);
+    // It has no strands and no jobs.
+    topology.work.clear();
     for plan in &mut topology.networks {
         // There is no tick that would flush.
         plan.flush = FlushMode::Turn;

@@ -24,6 +24,8 @@ pub(super) fn load(
         Some(file) => from_file(file)?,
         None => built_in(args),
     };
+    // It has no strands and no jobs.
+    topology.work.clear();
     for network in &mut topology.networks {
         // Bots and peers speak it.
         network.framing = FramingPlan::default();

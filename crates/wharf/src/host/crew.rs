@@ -211,46 +211,7 @@ impl CrewOptions {
                  at most {WORKERS_MAX}"
             ));
         }
-        if self.lanes.len() > LANES_MAX {
-            return config(format!("{what}: more than {LANES_MAX} lanes"));
-        }
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let name = &lane.name;
-            let whose = format!("{what}: lane \"{name}\"");
-            if name.is_empty() {
-                return config(format!("{what}: lane {} has an empty name", index + 1));
-            }
-            if self.lanes[..index].iter().any(|other| other.name == *name) {
-                return config(format!("{whose} is declared twice: give one another name"));
-            }
-            if let Some(most) = lane.workers_max {
-                if most == 0 {
-                    let message = "workers_max is 0, so it would never run; it must be at least 1";
-                    return config(format!("{whose}: {message}"));
-                }
-                if most > limit {
-                    return config(format!(
-                        "{whose}: workers_max is {most}, above the {limit} workers there may be; \
-                         lower it, or leave it out for no cap"
-                    ));
-                }
-                if lane.workers_min > most {
-                    return config(format!(
-                        "{whose}: workers_min ({}) is above workers_max ({most})",
-                        lane.workers_min
-                    ));
-                }
-            }
-            if lane.starve_after.is_some_and(|time| time.is_zero()) {
-                let message = "starve_after is 0, which would put it above all others";
-                return config(format!("{whose}: {message}; declare it higher instead"));
-            }
-            check_nice(&whose, lane.nice)?;
-            if lane.frames_per_turn_max == Some(0) {
-                let message = "frames_per_turn_max is 0; it must be at least 1";
-                return config(format!("{whose}: {message}"));
-            }
-        }
+        check_lanes(what, &self.lanes, limit)?;
         check_settings(what, &self.settings)?;
         if self.jobs_max == Some(0) {
             return config(format!("{what}: jobs_max is 0; it must be at least 1"));
@@ -258,6 +219,63 @@ impl CrewOptions {
         promised(what, &self.lanes, workers)?;
         Ok((workers, limit))
     }
+}
+
+/// Refuses lanes that can't work; there are never more than `limit` workers.
+fn check_lanes(what: &str, lanes: &[Lane], limit: usize) -> Result<()> {
+    let config = |message: String| Err(Error::new(ErrorKind::Config, message));
+    if lanes.len() > LANES_MAX {
+        return config(format!("{what}: more than {LANES_MAX} lanes"));
+    }
+    for (index, lane) in lanes.iter().enumerate() {
+        let name = &lane.name;
+        let whose = format!("{what}: lane \"{name}\"");
+        if name.is_empty() {
+            return config(format!("{what}: lane {} has an empty name", index + 1));
+        }
+        let earlier = || lanes[..index].iter().flat_map(Lane::names);
+        for (at, its) in lane.names().enumerate() {
+            if its.is_empty() {
+                return config(format!("{whose}: one of its other names is empty"));
+            }
+            if earlier()
+                .chain(lane.names().take(at))
+                .any(|other| other == its)
+            {
+                return config(format!(
+                    "{what}: lane \"{its}\" is declared twice: give one another name"
+                ));
+            }
+        }
+        if let Some(most) = lane.workers_max {
+            if most == 0 {
+                let message = "workers_max is 0, so it would never run; it must be at least 1";
+                return config(format!("{whose}: {message}"));
+            }
+            if most > limit {
+                return config(format!(
+                    "{whose}: workers_max is {most}, above the {limit} workers there may be; \
+                     lower it, or leave it out for no cap"
+                ));
+            }
+            if lane.workers_min > most {
+                return config(format!(
+                    "{whose}: workers_min ({}) is above workers_max ({most})",
+                    lane.workers_min
+                ));
+            }
+        }
+        if lane.starve_after.is_some_and(|time| time.is_zero()) {
+            let message = "starve_after is 0, which would put it above all others";
+            return config(format!("{whose}: {message}; declare it higher instead"));
+        }
+        check_nice(&whose, lane.nice)?;
+        if lane.frames_per_turn_max == Some(0) {
+            let message = "frames_per_turn_max is 0; it must be at least 1";
+            return config(format!("{whose}: {message}"));
+        }
+    }
+    Ok(())
 }
 
 fn check_nice(what: &str, nice: Option<i32>) -> Result<()> {

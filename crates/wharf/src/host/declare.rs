@@ -184,20 +184,21 @@ impl<'a> Declaring<'a> {
             (Some(pool), _) => ("pool", Some(&pool.shared.core)),
             (None, port) => ("port", port.map(|port| &port.shared.core)),
         };
-        let names: Vec<&str> = match turns {
-            Some(turns) => turns.lanes.iter().map(|lane| &*lane.name).collect(),
-            None => vec![Lane::DEFAULT],
-        };
         let (lane, wrong) = match &self.lane {
             Some(name) => {
-                let lane = names.iter().position(|known| known == name);
+                let lane = match turns {
+                    Some(turns) => turns.lane_named(name),
+                    None => (name == Lane::DEFAULT).then_some(0),
+                };
                 (lane, format!("has no lane \"{name}\""))
             }
             None => {
                 let wrong = "has several lanes, and none is named".to_owned();
-                ((names.len() == 1).then_some(0), wrong)
+                let only = turns.is_none_or(|turns| turns.lanes.len() == 1);
+                (only.then_some(0), wrong)
             }
         };
+        let names = turns.map_or_else(|| vec![Lane::DEFAULT], |turns| turns.lane_names());
         match lane {
             Some(lane) => Ok(lane),
             None => self.config(&format!(

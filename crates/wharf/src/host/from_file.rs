@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::crew::CrewOptions;
-use super::{Host, Pool, Port};
+use super::{Host, Pool, Port, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::Handler;
 use crate::network::{ClientBuilder, Network, ServerBuilder};
 use crate::port::{self, SocketOptions};
 use crate::sched::Lane;
 use crate::topology::{
-    LanePlan, NetworkPlan, PortPlan, Role, ThreadsPlan, Topology, TopologyError, Workers,
+    LanePlan, NetworkPlan, PortPlan, Role, ServedBy, ThreadsPlan, Topology, TopologyError, Workers,
     did_you_mean,
 };
 
@@ -90,6 +90,7 @@ impl Host {
             ports,
             pools,
             declared: Vec::new(),
+            asked: Vec::new(),
             refused: None,
         })
     }
@@ -129,6 +130,7 @@ fn workers(plan: &ThreadsPlan, options: &mut CrewOptions) {
 fn lane(plan: &LanePlan) -> Lane {
     Lane {
         name: plan.name.clone(),
+        also: plan.also.clone(),
         workers_max: plan.workers_max,
         workers_min: plan.workers_min,
         starve_after: plan.starve_after,
@@ -155,6 +157,8 @@ pub struct TopologyHost {
     pools: Vec<Pool>,
     /// The networks that have a handler.
     declared: Vec<String>,
+    /// The work that the program has asked for.
+    asked: Vec<String>,
     /// The first mistake in a chain.
     refused: Option<Error>,
 }
@@ -176,6 +180,31 @@ impl TopologyHost {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name() == name)
+    }
+
+    /// Where the file has the work of this name run, `[work.NAME]`: strands and jobs that are made
+    /// there run on the threads, and in the lane, that the file says.
+    ///
+    /// # Errors
+    /// No work of this name.
+    pub fn work(&mut self, name: &str) -> Result<Work> {
+        let Some(plan) = self.topology.work.iter().find(|work| work.name == name) else {
+            let names = self.topology.work.iter();
+            let names: Vec<_> = names.map(|work| work.name.as_str()).collect();
+            let mend = match names.as_slice() {
+                [] => format!("; add [work.{name}] with the port or pool that is to run it"),
+                names => did_you_mean(name, names),
+            };
+            return Err(self.config(&format!("there is no work \"{name}\"{mend}")));
+        };
+        let place = match &plan.on {
+            ServedBy::Port(port) => self.port(port).map(|port| port.work(&plan.lane)),
+            ServedBy::Pool(pool) => self.pool(pool).map(|pool| pool.work(&plan.lane)),
+        };
+        let unknown = || self.config(&format!("work \"{name}\": unknown {}", plan.on));
+        let work = place.ok_or_else(unknown)??;
+        self.asked.push(name.to_owned());
+        Ok(work)
     }
 
     /// Gives a network that listens its handler. A mistake is told at the end of the chain.
@@ -247,7 +276,7 @@ impl TopologyHost {
     /// Ends the declaration: the host, ready to start.
     ///
     /// # Errors
-    /// The first mistake of the chain; networks that have no handler.
+    /// The first mistake of the chain; networks that have no handler; work that nobody asked for.
     pub fn finish(mut self) -> Result<Host> {
         if let Some(error) = self.refused.take() {
             return Err(error);
@@ -266,7 +295,7 @@ impl TopologyHost {
             })
             .collect();
         if left.is_empty() {
-            return Ok(self.host);
+            return self.finish_work();
         }
         let (networks, have) = if left.len() == 1 {
             ("a network", "has")
@@ -276,6 +305,18 @@ impl TopologyHost {
         Err(self.config(&format!(
             "{networks} of it {have} no handler; add {}, or take it out of the file",
             left.join(" and ")
+        )))
+    }
+
+    /// Work that nobody has asked for is a slip, as a network without a handler is.
+    fn finish_work(self) -> Result<Host> {
+        let mut work = self.topology.work.iter().map(|work| &work.name);
+        let Some(left) = work.find(|name| !self.asked.contains(name)) else {
+            return Ok(self.host);
+        };
+        Err(self.config(&format!(
+            "work \"{left}\" is in it, and the program does not ask for it; call \
+             .work(\"{left}\"), or take it out of the file"
         )))
     }
 

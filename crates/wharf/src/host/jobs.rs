@@ -6,7 +6,7 @@ macro_rules! crew_jobs {
         /// A strand around this value: a serial mailbox whose jobs run here. It may be made and
         /// posted to before the start; jobs wait for it then. In the highest lane.
         pub fn strand<T: Send + 'static>(&self, value: T) -> crate::strand::Strand<T> {
-            crate::strand::make_default(&self.shared.core, value)
+            crate::strand::make_default(&self.shared.core, 0, value)
         }
 
         /// The same with a name, a lane and limits.
@@ -18,7 +18,7 @@ macro_rules! crew_jobs {
             value: T,
             options: crate::strand::StrandOptions,
         ) -> Result<crate::strand::Strand<T>> {
-            crate::strand::make(&self.shared.core, value, options)
+            crate::strand::make(&self.shared.core, 0, value, options)
         }
 
         /// Runs `job` once on any worker, in the highest lane. From any thread; never blocks. Jobs
@@ -52,7 +52,7 @@ macro_rules! crew_jobs {
             after: Duration,
             job: impl FnOnce() + Send + 'static,
         ) -> Result<crate::strand::timer::Timer, crate::error::SendError> {
-            crate::job::post_after(&self.shared.core, after, job)
+            crate::job::post_after(&self.shared.core, 0, after, job)
         }
 
         /// Runs `job` at a fixed rate until it is cancelled or panics: tick n is due n periods
@@ -65,7 +65,17 @@ macro_rules! crew_jobs {
             period: Duration,
             job: impl FnMut(&crate::strand::tick::Tick) + Send + 'static,
         ) -> Result<crate::strand::timer::Timer> {
-            crate::job::every(&self.shared.core, period, job)
+            crate::job::every(&self.shared.core, 0, period, job)
+        }
+
+        /// Where strands and jobs run in the lane with this name: for code that is told its place
+        /// and makes its own strands there.
+        ///
+        /// # Errors
+        /// A lane that there is not.
+        pub fn work(&self, lane: &str) -> Result<crate::host::Work> {
+            let lane = crate::strand::lane_of(&self.shared.core, "work", lane)?;
+            Ok(crate::host::Work::new(Arc::clone(&self.shared), lane))
         }
 
         /// What its plain jobs have come to; strands and timers have counters of their own.

@@ -12,6 +12,7 @@ mod signals;
 mod start;
 mod stop;
 mod watch;
+mod work;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(crate) use handover::name_of;
 pub use pool::{Pool, PoolBuilder};
 pub use port::{Port, PortBuilder};
 pub use watch::StuckTurn;
+pub use work::Work;
 
 /// Owns everything: dropping it stops everything; dropping any other handle stops nothing.
 ///

@@ -240,7 +240,13 @@ impl PortCore {
 
     /// The index of the lane with this name.
     pub(crate) fn lane_named(&self, name: &str) -> Option<usize> {
-        self.lanes.iter().position(|lane| lane.name == name)
+        let mut lanes = self.lanes.iter();
+        lanes.position(|lane| lane.names().any(|its| its == name))
+    }
+
+    /// All names that its lanes answer to, for errors.
+    pub(crate) fn lane_names(&self) -> Vec<&str> {
+        self.lanes.iter().flat_map(Lane::names).collect()
     }
 
     /// The moment, by this port's clock.

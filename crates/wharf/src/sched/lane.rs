@@ -25,6 +25,7 @@ use super::lanes::LaneSpec;
 #[must_use = "a lane is given to a port or pool with .lane(..)"]
 pub struct Lane {
     pub(crate) name: String,
+    pub(crate) also: Vec<String>,
     pub(crate) workers_max: Option<usize>,
     pub(crate) workers_min: usize,
     pub(crate) starve_after: Option<Duration>,
@@ -41,6 +42,7 @@ impl Lane {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            also: Vec::new(),
             workers_max: None,
             workers_min: 0,
             starve_after: None,
@@ -48,6 +50,15 @@ impl Lane {
             turn_time_max: None,
             nice: None,
         }
+    }
+
+    /// One more name that it answers to, besides its own. A layout with fewer lanes than the code
+    /// names gives the names to those it has, and the code need not know: where sessions that pay
+    /// have no lane of their own, say, `Lane::new("players").also("vip")`. In a topology file:
+    /// `also = ["vip"]`.
+    pub fn also(mut self, name: &str) -> Self {
+        self.also.push(name.to_owned());
+        self
     }
 
     /// The most workers that may run its turns at once. What comes beyond stays in the kernel.
@@ -95,6 +106,13 @@ impl Lane {
     pub fn nice(mut self, nice: i32) -> Self {
         self.nice = Some(nice);
         self
+    }
+
+    /// Its own name, then the others.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.also)
+            .map(String::as_str)
     }
 
     /// What the scheduler keeps of it.

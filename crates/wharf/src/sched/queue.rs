@@ -24,8 +24,9 @@ const HARVEST_AFTER: Duration = Duration::from_micros(50);
 /// long broadcast must not keep sessions from their turns.
 pub(super) const WORK_PER_TURN: usize = 8;
 /// From so many queued turns a worker on, connections are let in at the pace of the turns: more of
-/// them would make who speaks wait behind all who come. In a storm of connects 64 is as good on idle
-/// cores and was worse on busy ones: `docs/reliability.md` (`cargo xtask bench-abuse --only storm`).
+/// them would make who speaks wait behind all who come. In a storm of connects 64 is as good on
+/// idle cores and was worse on busy ones (`cargo xtask bench-abuse --only storm`,
+/// `docs/reliability.md`).
 const TURNS_BEFORE_NEWCOMERS: usize = 8;
 /// The most reports one harvest takes.
 const HARVEST_MAX: usize = 64;

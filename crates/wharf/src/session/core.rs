@@ -269,13 +269,12 @@ impl<H: Handler> SessionCore<H> {
     pub(crate) fn set_lane(self: &Arc<Self>, name: &str) -> Result<()> {
         let turns = &self.net.turns;
         let Some(lane) = turns.lane_named(name) else {
-            let names: Vec<_> = turns.lanes.iter().map(|lane| &*lane.name).collect();
             let message = format!(
                 "session {} of network \"{}\": \"{}\" has no lane \"{name}\"; it has {}",
                 self.id,
                 self.net.name,
                 turns.name,
-                names.join(", ")
+                turns.lane_names().join(", ")
             );
             return Err(Error::new(ErrorKind::Config, message));
         };

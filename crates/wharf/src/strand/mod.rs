@@ -124,7 +124,10 @@ pub enum OnPanic {
 pub struct StrandOptions {
     /// What the log and the watchdog call it. Default: a number.
     pub name: String,
-    /// The lane of its turns. Default: the highest of its port or pool.
+    /// The lane of its turns. Default: the highest of its port or pool; that of its [`Work`], if it
+    /// is made there.
+    ///
+    /// [`Work`]: crate::Work
     pub lane: Option<String>,
     /// Jobs that may wait; each timer that has not ended counts as one. Default: 4096.
     pub mailbox_max: usize,
@@ -278,23 +281,22 @@ pub(crate) fn require_period(name: &str, period: Duration) -> Result<()> {
     Err(Error::new(ErrorKind::Config, message))
 }
 
-/// The lane with this name, or the highest.
-pub(crate) fn lane_of(port: &PortCore, what: &str, name: Option<&str>) -> Result<usize> {
-    let Some(name) = name else { return Ok(0) };
+/// The lane with this name.
+pub(crate) fn lane_of(port: &PortCore, what: &str, name: &str) -> Result<usize> {
     port.lane_named(name).ok_or_else(|| {
-        let names: Vec<_> = port.lanes.iter().map(|lane| &*lane.name).collect();
         let message = format!(
             "{what}: \"{}\" has no lane \"{name}\"; it has {}",
             port.name,
-            names.join(", ")
+            port.lane_names().join(", ")
         );
         Error::new(ErrorKind::Config, message)
     })
 }
 
-/// A strand on this port or pool.
+/// A strand on this port or pool; in this lane, if the options name none.
 pub(crate) fn make<T: Send + 'static>(
     port: &Arc<PortCore>,
+    lane: usize,
     value: T,
     options: StrandOptions,
 ) -> Result<Strand<T>> {
@@ -314,7 +316,10 @@ pub(crate) fn make<T: Send + 'static>(
             return Err(Error::new(ErrorKind::Config, message));
         }
     }
-    let lane = lane_of(port, &what, options.lane.as_deref())?;
+    let lane = match &options.lane {
+        Some(name) => lane_of(port, &what, name)?,
+        None => lane,
+    };
     let (strand, seated) = make_core(port, name, lane, limits, value);
     if !seated {
         let message = format!("{what}: the table of \"{}\" is full", port.name);
@@ -323,12 +328,16 @@ pub(crate) fn make<T: Send + 'static>(
     Ok(strand)
 }
 
-/// A strand as [`StrandOptions`] has it by default. Should the port have no place for it, which
-/// takes millions of sessions and timers, it is closed from the beginning.
-pub(crate) fn make_default<T: Send + 'static>(port: &Arc<PortCore>, value: T) -> Strand<T> {
+/// A strand as [`StrandOptions`] has it by default, in this lane. Should the port have no place for
+/// it, which takes millions of sessions and timers, it is closed from the beginning.
+pub(crate) fn make_default<T: Send + 'static>(
+    port: &Arc<PortCore>,
+    lane: usize,
+    value: T,
+) -> Strand<T> {
     let options = StrandOptions::default();
     let limits = options.limits();
-    let (strand, seated) = make_core(port, next_name(), 0, limits, value);
+    let (strand, seated) = make_core(port, next_name(), lane, limits, value);
     if !seated {
         say!(error, port = %port.name, "no place for a strand: it is closed");
     }

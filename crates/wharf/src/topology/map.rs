@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::limits_text;
 use super::nearest::listed;
-use super::plan::{NetworkPlan, Role, ThreadsPlan, Topology};
+use super::plan::{LanePlan, NetworkPlan, Role, ThreadsPlan, Topology};
+use super::work::{ServedBy, WorkPlan};
 
 /// What a topology comes to on a machine with so many cores. Its text is the table of
 /// `wharf check`.
@@ -18,6 +19,8 @@ pub struct ThreadMap {
     pub rows: Vec<ThreadRow>,
     /// The networks, in the order of the file.
     pub networks: Vec<NetworkRow>,
+    /// Work that is no network's, in the order of the file.
+    pub work: Vec<WorkRow>,
     /// The ceiling for what all sessions of all networks hold, in bytes; `None` for none.
     pub memory_bytes_max: Option<usize>,
     /// What works but may surprise, a sentence each.
@@ -62,8 +65,25 @@ pub struct LaneRow {
     pub starve_after: Option<Duration>,
     /// The nice value of a worker during its turns, if it has its own.
     pub nice: Option<i32>,
+    /// The other names that it answers to.
+    pub also: Vec<String>,
     /// The networks whose sessions begin in it.
     pub networks: Vec<String>,
+    /// The work that runs in it.
+    pub work: Vec<String>,
+}
+
+/// Work that is no network's: strands and jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkRow {
+    /// Its name.
+    pub name: String,
+    /// Whose workers run it.
+    pub on: ServedBy,
+    /// Its lane there.
+    pub lane: String,
+    /// The most threads that it occupies at once.
+    pub workers_most: usize,
 }
 
 /// A network and what it may take at most.
@@ -114,6 +134,8 @@ impl Topology {
         let networks = networks
             .map(|network| network_row(network, &rows))
             .collect();
+        let work = self.work.iter();
+        let work = work.map(|work| work_row(work, &rows)).collect();
         let mut map = ThreadMap {
             cores,
             threads: rows
@@ -122,6 +144,7 @@ impl Topology {
                 .fold(0, usize::saturating_add),
             rows,
             networks,
+            work,
             memory_bytes_max: self.host.memory.map(|limit| limit.bytes_max),
             warnings: Vec::new(),
         };
@@ -132,23 +155,27 @@ impl Topology {
     fn row(&self, name: &str, is_pool: bool, plan: &ThreadsPlan, cores: usize) -> ThreadRow {
         let workers = plan.workers_on(cores);
         let kept = plan.kept();
-        let lane = |lane: &super::LanePlan| {
+        let lane = |lane: &LanePlan| {
             let free = workers.saturating_sub(kept.saturating_sub(lane.workers_min));
             let here = |network: &&NetworkPlan| {
                 let on = match &network.pool {
                     Some(pool) => is_pool && pool == name,
                     None => !is_pool && network.port == name,
                 };
-                on && network.lane == lane.name
+                on && lane.answers_to(&network.lane)
             };
             let networks = self.networks.iter().filter(here);
+            let here = |work: &&WorkPlan| work.on.is(is_pool, name) && lane.answers_to(&work.lane);
+            let work = self.work.iter().filter(here);
             LaneRow {
                 name: lane.name.clone(),
                 workers_least: lane.workers_min,
                 workers_most: lane.workers_max.map_or(free, |most| most.min(free)),
                 starve_after: lane.starve_after,
                 nice: lane.nice,
+                also: lane.also.clone(),
                 networks: networks.map(|network| network.name.clone()).collect(),
+                work: work.map(|work| work.name.clone()).collect(),
             }
         };
         ThreadRow {
@@ -172,7 +199,7 @@ fn network_row(plan: &NetworkPlan, rows: &[ThreadRow]) -> NetworkRow {
         None => !row.is_pool && row.name == plan.port,
     });
     let lanes = serves.map_or(&[][..], |row| &row.lanes);
-    let lane = lanes.iter().find(|lane| lane.name == plan.lane);
+    let lane = lanes.iter().find(|lane| lane.networks.contains(&plan.name));
     let sessions_max = plan.sessions_max();
     let queue = plan.send_queue.bytes_max;
     let frame = plan.framing.frame_bytes_max;
@@ -191,6 +218,17 @@ fn network_row(plan: &NetworkPlan, rows: &[ThreadRow]) -> NetworkRow {
             .saturating_add(wide(frame))
             .saturating_mul(wide(sessions_max)),
         limits: limits_text::of(plan),
+        workers_most: lane.map_or(0, |lane| lane.workers_most),
+    }
+}
+
+fn work_row(plan: &WorkPlan, rows: &[ThreadRow]) -> WorkRow {
+    let mut lanes = rows.iter().flat_map(|row| &row.lanes);
+    let lane = lanes.find(|lane| lane.work.contains(&plan.name));
+    WorkRow {
+        name: plan.name.clone(),
+        on: plan.on.clone(),
+        lane: plan.lane.clone(),
         workers_most: lane.map_or(0, |lane| lane.workers_most),
     }
 }
@@ -293,11 +331,12 @@ impl ThreadMap {
                 all += 1;
                 inline += usize::from(network.pool.is_none());
             }
-            if all == 0 {
+            let works = row.lanes.iter().any(|lane| !lane.work.is_empty());
+            if all == 0 && !works {
                 warnings.push(format!(
                     "{what} serves no network: its workers have nothing to do"
                 ));
-            } else if inline == 0 && row.lanes.len() > 1 {
+            } else if inline == 0 && !works && row.lanes.len() > 1 {
                 warnings.push(format!(
                     "{what} has lanes, but all its networks run their turns on pools: only the \
                      pools' lanes count"

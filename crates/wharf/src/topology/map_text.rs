@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::map::{LaneRow, NetworkRow, ThreadMap, ThreadRow, count};
+use super::map::{LaneRow, NetworkRow, ThreadMap, ThreadRow, WorkRow, count};
 
 impl fmt::Display for ThreadMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,6 +43,13 @@ impl fmt::Display for ThreadMap {
         let mut networks = vec![heads.map(String::from).to_vec()];
         networks.extend(self.networks.iter().map(network_cells));
         table(f, &networks)?;
+        if !self.work.is_empty() {
+            writeln!(f, "\nwork that is no network's: strands and jobs")?;
+            let heads = ["", "served by", "lane", "threads"].map(String::from);
+            let mut work = vec![heads.to_vec()];
+            work.extend(self.work.iter().map(work_cells));
+            table(f, &work)?;
+        }
         let ceiling = self.memory_bytes_max.map_or("none".to_owned(), |most| {
             bytes(u64::try_from(most).unwrap_or(u64::MAX))
         });
@@ -83,7 +90,7 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
         own(row.workers.to_string()),
         own(row.workers_limit.to_string()),
         own(at_once(row)),
-        lane.name.clone(),
+        lane_cell(lane),
         lane.workers_least.to_string(),
         lane.workers_most.to_string(),
         lane.starve_after
@@ -96,6 +103,14 @@ fn thread_cells(row: &ThreadRow, index: usize, lane: &LaneRow) -> Vec<String> {
         own(micros(row.spin)),
         own(micros(row.nap)),
     ]
+}
+
+/// The lane's names.
+fn lane_cell(lane: &LaneRow) -> String {
+    match lane.also.as_slice() {
+        [] => lane.name.clone(),
+        also => format!("{} ({})", lane.name, also.join(", ")),
+    }
 }
 
 /// How many of its workers the system lets run at once; a pool has no kernel queue that limits it.
@@ -124,6 +139,15 @@ fn network_cells(row: &NetworkRow) -> Vec<String> {
         bytes(wide(row.send_queue_bytes_max)),
         bytes(wide(row.frame_bytes_max)),
         bytes(row.memory_bytes_max),
+    ]
+}
+
+fn work_cells(row: &WorkRow) -> Vec<String> {
+    vec![
+        row.name.clone(),
+        row.on.to_string(),
+        row.lane.clone(),
+        row.workers_most.to_string(),
     ]
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Pure: text to value and back, no file, socket, thread or clock. Each network is four facts: the
 //! port that reports its readiness, the port or pool that gives its turns, the lane there, and the
-//! threads' settings. Changing them changes no handler, but for one that names a lane
-//! (`session.set_lane`), which has to be there, and for strands, whose port or pool the code names.
+//! threads' settings. Work that is no network's, strands and jobs, is two of them. Changing them
+//! changes no handler: what the code names is a network, a work, or a lane (`session.set_lane`),
+//! and a layout without that lane gives its name to another (`also`).
 
 mod address;
 mod fault;
@@ -12,6 +13,7 @@ mod limits;
 mod limits_text;
 mod map;
 mod map_text;
+mod names;
 mod nearest;
 mod network;
 mod plan;
@@ -19,14 +21,16 @@ mod print;
 mod read;
 mod table;
 mod threads;
+mod work;
 
 pub use fault::{Place, TopologyError, TopologyFault};
-pub use map::{LaneRow, NetworkRow, ThreadMap, ThreadRow};
+pub use map::{LaneRow, NetworkRow, ThreadMap, ThreadRow, WorkRow};
 pub(crate) use nearest::did_you_mean;
 pub use plan::{
     ConnectPlan, FramingKind, FramingPlan, HostPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan,
     PortPlan, Role, ThreadsPlan, Topology, Workers,
 };
+pub use work::{ServedBy, WorkPlan};
 
 impl Topology {
     /// Reads the text of a topology file; `file_name` is what errors call it.

@@ -6,6 +6,7 @@ use super::address::{self, For};
 use super::fault::Faults;
 use super::framing;
 use super::limits;
+use super::names::Wanted;
 use super::plan::{ConnectPlan, ListenPlan, NetworkPlan, Role};
 use super::table::{Elsewhere, Entry, Fields, Placed, YEAR_MS, found};
 use super::threads::{self, FRAMES_PER_TURN_MAX, TURN_US_MAX};
@@ -111,14 +112,9 @@ const KEEPALIVE_S: RangeInclusive<i64> = 1..=32_767;
 /// A network as the file has it: the names in it are not looked up yet.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) what: String,
-    /// Where its name stands.
-    pub(super) at: usize,
+    pub(super) wanted: Wanted,
     /// The addresses it listens on, with their places.
     pub(super) listens_on: Vec<Placed>,
-    pub(super) port: Option<Placed>,
-    pub(super) pool: Option<Placed>,
-    pub(super) lane: Option<Placed>,
     /// Port, pool and lane are filled in by the look-up.
     pub(super) plan: NetworkPlan,
 }
@@ -127,8 +123,7 @@ pub(super) struct Draft {
 pub(super) fn read(entry: Entry<'_, '_>, faults: &mut Faults<'_>) -> Option<Draft> {
     let Entry { key, at, value } = entry;
     threads::name("network", key, at, faults);
-    let what = format!("network \"{key}\"");
-    let mut fields = Fields::new(what.clone(), at, value, faults)?;
+    let mut fields = Fields::new(format!("network \"{key}\""), at, value, faults)?;
     let (listens, connects) = (fields.place("listen"), fields.place("connect"));
     let listens_on = addresses(&mut fields, "listen", For::Listen, faults);
     let connects_to = addresses(&mut fields, "connect", For::Connect, faults);
@@ -155,12 +150,8 @@ pub(super) fn read(entry: Entry<'_, '_>, faults: &mut Faults<'_>) -> Option<Draf
     };
     let mut draft = Draft {
         plan: NetworkPlan::new(key, role, ""),
-        what,
-        at,
+        wanted: Wanted::read(true, &mut fields, faults),
         listens_on,
-        port: fields.text(faults, "port"),
-        pool: fields.text(faults, "pool"),
-        lane: fields.text(faults, "lane"),
     };
     read_common(&mut draft.plan, &mut fields, faults);
     finish(&draft.plan.role, certain, fields, faults);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::work::WorkPlan;
 use crate::frame::{ByteOrder, Framing, FramingError};
 use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate};
 use crate::network::{FlushMode, Options, Reconnect};
@@ -20,6 +21,8 @@ pub struct Topology {
     pub pools: Vec<PoolPlan>,
     /// The networks, in the order of the file.
     pub networks: Vec<NetworkPlan>,
+    /// Work that is no network's, in the order of the file.
+    pub work: Vec<WorkPlan>,
     /// What is said of the whole process, `[host]`.
     pub host: HostPlan,
 }
@@ -100,6 +103,8 @@ pub enum Workers {
 pub struct LanePlan {
     /// Its name.
     pub name: String,
+    /// The other names that it answers to, as in [`Lane::also`](crate::Lane::also).
+    pub also: Vec<String>,
     /// The most workers it may hold at once. Default: `None`, all.
     pub workers_max: Option<usize>,
     /// Workers kept for it. Default: 0.
@@ -298,6 +303,7 @@ impl LanePlan {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            also: Vec::new(),
             workers_max: None,
             workers_min: 0,
             starve_after: None,
@@ -305,6 +311,17 @@ impl LanePlan {
             turn_time_max: None,
             nice: None,
         }
+    }
+
+    /// Its own name, then the others.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.also)
+            .map(String::as_str)
+    }
+
+    pub(super) fn answers_to(&self, name: &str) -> bool {
+        self.names().any(|its| its == name)
     }
 }
 

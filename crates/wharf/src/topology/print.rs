@@ -7,6 +7,7 @@ use super::plan::{
     ConnectPlan, FramingKind, FramingPlan, HostPlan, LanePlan, ListenPlan, NetworkPlan, Role,
     ThreadsPlan, Topology, Workers,
 };
+use super::work::ServedBy;
 use crate::frame::ByteOrder;
 use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate, WhenMemoryFull, WhenOver};
 use crate::network::{FlushMode, Reconnect};
@@ -32,6 +33,15 @@ impl Topology {
         }
         for pool in &self.pools {
             tables.push(threads(&pool.threads).table("pool", &pool.name));
+        }
+        for work in &self.work {
+            let mut lines = Lines::default();
+            match &work.on {
+                ServedBy::Port(name) => lines.set("port", quoted(name)),
+                ServedBy::Pool(name) => lines.set("pool", quoted(name)),
+            }
+            lines.set("lane", quoted(&work.lane));
+            tables.push(lines.table("work", &work.name));
         }
         for network in &self.networks {
             tables.push(self::network(network).table("network", &network.name));
@@ -97,6 +107,9 @@ fn threads(plan: &ThreadsPlan) -> Lines {
 fn lane(plan: &LanePlan) -> String {
     let mut lines = Lines::default();
     lines.set("name", quoted(&plan.name));
+    if !plan.also.is_empty() {
+        lines.set("also", list(plan.also.iter().map(|name| quoted(name))));
+    }
     lines.set_some("workers_max", plan.workers_max);
     if plan.workers_min > 0 {
         lines.set("workers_min", plan.workers_min);

@@ -1,17 +1,19 @@
-//! Reads a whole file: its tables, then the names between them.
+//! Reads a whole file: its tables, and what they must have in common.
 
 use toml::de::DeTable;
 
 use super::address;
 use super::fault::{Faults, TopologyError};
 use super::limits;
-use super::nearest::{did_you_mean, listed};
+use super::names::{Known, lane};
+use super::nearest::did_you_mean;
 use super::network::{self, Draft};
 use super::plan::{HostPlan, PoolPlan, PortPlan, Topology};
 use super::table::{self, Entry, Fields, found};
 use super::threads::{self, Threads};
+use super::work;
 
-const TABLES: &[&str] = &["port", "pool", "network", "host"];
+const TABLES: &[&str] = &["port", "pool", "network", "work", "host"];
 const HOST_KEYS: &[&str] = &["memory"];
 
 /// Reads the text of a file of this name.
@@ -91,7 +93,7 @@ fn unknown_table(entry: Entry<'_, '_>) -> String {
         let mend = did_you_mean(key, TABLES);
         return format!("unknown table \"{key}\"{mend}");
     }
-    let tables = "[port.NAME], [pool.NAME], [network.NAME] and [host]";
+    let tables = "[port.NAME], [pool.NAME], [network.NAME], [work.NAME] and [host]";
     format!("\"{key}\" stands outside of the tables {tables}; move it into the one it belongs to")
 }
 
@@ -113,6 +115,7 @@ fn members(kind: &'static str, entry: Entry<'_, '_>, into: &mut Found, faults: &
     let name = match kind {
         "network" => "game",
         "pool" => "high",
+        "work" => "zones",
         _ => "front",
     };
     let Some(table) = entry.value.get_ref().as_table() else {
@@ -142,6 +145,7 @@ fn members(kind: &'static str, entry: Entry<'_, '_>, into: &mut Found, faults: &
         }
         match kind {
             "network" => into.networks.extend(network::read(entry, faults)),
+            "work" => into.work.extend(work::read(entry, faults)),
             "pool" => into.pools.push(threads::read("pool", entry, faults)),
             _ => into.ports.push(threads::read("port", entry, faults)),
         }
@@ -154,16 +158,10 @@ struct Found {
     ports: Vec<Threads>,
     pools: Vec<Threads>,
     networks: Vec<Draft>,
+    work: Vec<work::Draft>,
     host: HostPlan,
     /// Something was no table of ours: a name that is not found may have been meant there.
     unread: bool,
-}
-
-fn names_of(threads: &[Threads]) -> Vec<&str> {
-    threads
-        .iter()
-        .map(|threads| threads.name.as_str())
-        .collect()
 }
 
 impl Found {
@@ -209,37 +207,50 @@ impl Found {
             } else {
                 format!("where {other_addr} already listens, as")
             };
-            let whose = if other.what == network.what {
+            let whose = if other.wanted.what == network.wanted.what {
                 "this network itself".to_owned()
             } else {
-                other.what.clone()
+                other.wanted.what.clone()
             };
             let message = format!(
                 "{}: it listens on {addr}, {which} does {whose} (line {line}); take another port",
-                network.what
+                network.wanted.what
             );
             faults.add(*at, message);
         }
     }
 
     /// Looks all names up.
-    fn resolve(mut self, faults: &mut Faults<'_>) -> Topology {
+    fn resolve(self, faults: &mut Faults<'_>) -> Topology {
+        let known = Known {
+            ports: &self.ports,
+            pools: &self.pools,
+            unread: self.unread,
+        };
         let mut networks = Vec::new();
-        for mut network in std::mem::take(&mut self.networks) {
-            let port = self.port(&network, faults);
-            let pool = self.pool(&network, faults);
+        for mut network in self.networks {
+            let port = known.port(&network.wanted, faults);
+            let pool = known.pool(&network.wanted, faults);
             if let Some(port) = port {
                 network.plan.port.clone_from(&port.name);
             }
             network.plan.pool = pool.map(|pool| pool.name.clone());
             // With a pool all callbacks run there, and so the lane is the pool's. A pool that is
             // not known says nothing about lanes.
-            let serves = if network.pool.is_some() { pool } else { port };
-            if let Some(lane) = serves.and_then(|threads| lane(&network, threads, faults)) {
+            let serves = if network.wanted.pool.is_some() {
+                pool
+            } else {
+                port
+            };
+            if let Some(lane) = serves.and_then(|threads| lane(&network.wanted, threads, faults)) {
                 network.plan.lane = lane;
             }
             networks.push(network.plan);
         }
+        let work = self.work.into_iter();
+        let work = work
+            .filter_map(|draft| draft.resolve(&known, faults))
+            .collect();
         let port = |port: Threads| PortPlan {
             name: port.name,
             threads: port.plan,
@@ -255,98 +266,8 @@ impl Found {
             ports: self.ports.into_iter().map(port).collect(),
             pools: self.pools.into_iter().map(pool).collect(),
             networks,
+            work,
             host: self.host,
         }
     }
-
-    fn port(&self, network: &Draft, faults: &mut Faults<'_>) -> Option<&Threads> {
-        let names = names_of(&self.ports);
-        let Some((name, at)) = &network.port else {
-            if let [only] = self.ports.as_slice() {
-                return Some(only);
-            }
-            if self.unread {
-                return None;
-            }
-            let message = match names.as_slice() {
-                [] => format!(
-                    "{}: no port serves it, and the file declares none; add [port.main] with \
-                     workers = \"cores\"",
-                    network.what
-                ),
-                names => format!(
-                    "{}: no port serves it; there is {}: name one, as in port = \"{}\"",
-                    network.what,
-                    listed(names),
-                    names[0]
-                ),
-            };
-            faults.add(network.at, message);
-            return None;
-        };
-        let port = self.ports.iter().find(|port| port.name == *name);
-        if port.is_none() && !self.unread {
-            let mend = match self.pools.iter().any(|pool| pool.name == *name) {
-                true => format!(
-                    "; \"{name}\" is a pool, which has no kernel queue: write pool = \"{name}\" \
-                     and a port beside it"
-                ),
-                false => did_you_mean(name, &names),
-            };
-            faults.add(
-                *at,
-                format!("{}: unknown port \"{name}\"{mend}", network.what),
-            );
-        }
-        port
-    }
-
-    fn pool(&self, network: &Draft, faults: &mut Faults<'_>) -> Option<&Threads> {
-        let (name, at) = network.pool.as_ref()?;
-        let pool = self.pools.iter().find(|pool| pool.name == *name);
-        if pool.is_none() && !self.unread {
-            let mend = match self.ports.iter().any(|port| port.name == *name) {
-                true => format!("; \"{name}\" is a port: write port = \"{name}\""),
-                false => did_you_mean(name, &names_of(&self.pools)),
-            };
-            faults.add(
-                *at,
-                format!("{}: unknown pool \"{name}\"{mend}", network.what),
-            );
-        }
-        pool
-    }
-}
-
-/// The network's lane among those of the threads that serve it.
-fn lane(network: &Draft, threads: &Threads, faults: &mut Faults<'_>) -> Option<String> {
-    if !threads.lanes_known {
-        return None;
-    }
-    let names = threads.lane_names();
-    let Some((name, at)) = &network.lane else {
-        if let [only] = names.as_slice() {
-            return Some((*only).to_owned());
-        }
-        let message = format!(
-            "{}: {} has the lanes {}, and none is named; add lane = \"{}\"",
-            network.what,
-            threads.what(),
-            listed(&names),
-            names.first().unwrap_or(&"")
-        );
-        faults.add(network.at, message);
-        return None;
-    };
-    if !names.contains(&name.as_str()) {
-        let mend = did_you_mean(name, &names);
-        let message = format!(
-            "{}: unknown lane \"{name}\" of {}{mend}",
-            network.what,
-            threads.what()
-        );
-        faults.add(*at, message);
-        return None;
-    }
-    Some(name.clone())
 }

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::fault::Faults;
 use super::nearest::did_you_mean;
 use super::plan::{LanePlan, ThreadsPlan, Workers};
-use super::table::{Elsewhere, Entry, Fields, YEAR_MS, found};
+use super::table::{Elsewhere, Entry, Fields, Placed, YEAR_MS, found};
 
 /// The most workers of a port or pool: far beyond what a machine has cores for.
 const WORKERS_MAX: i64 = 1024;
@@ -38,6 +38,7 @@ const PORT_KEYS: &[&str] = &[
 const POOL_KEYS: &[&str] = &["workers", "workers_limit", "lanes", "nice", "cores"];
 const LANE_KEYS: &[&str] = &[
     "name",
+    "also",
     "workers_max",
     "workers_min",
     "starve_ms_max",
@@ -113,9 +114,9 @@ impl Threads {
         format!("{} \"{}\"", self.kind, self.name)
     }
 
+    /// All names that its lanes answer to.
     pub(super) fn lane_names(&self) -> Vec<&str> {
-        let names = self.plan.lanes.iter().map(|lane| lane.name.as_str());
-        names.collect()
+        self.plan.lanes.iter().flat_map(LanePlan::names).collect()
     }
 }
 
@@ -283,6 +284,8 @@ fn cores(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Vec<usize> {
 /// A lane as the file has it.
 struct Lane {
     plan: LanePlan,
+    /// All its names, its own first.
+    names: Vec<Placed>,
     at: usize,
     workers_max_at: usize,
     workers_min_at: usize,
@@ -319,13 +322,15 @@ fn lanes(fields: &mut Fields<'_, '_>, faults: &mut Faults<'_>) -> Lanes {
             all_named = false;
             continue;
         };
-        if let Some(first) = lanes.iter().find(|other| other.plan.name == lane.plan.name) {
-            let message = format!(
-                "two lanes are named \"{}\" (the first on line {}); give one another name",
-                lane.plan.name,
-                faults.line(first.at)
-            );
-            fields.fault(faults, lane.at, &message);
+        for (name, at) in &lane.names {
+            let mut earlier = lanes.iter().flat_map(|lane| &lane.names);
+            if let Some((_, first)) = earlier.find(|(other, _)| other == name) {
+                let message = format!(
+                    "two lanes are named \"{name}\" (the first on line {}); give one another name",
+                    faults.line(*first)
+                );
+                fields.fault(faults, *at, &message);
+            }
         }
         lanes.push(lane);
     }
@@ -362,8 +367,10 @@ fn lane(of: &str, value: &super::table::Node<'_>, faults: &mut Faults<'_>) -> Op
         fields.place("workers_max").unwrap_or(at),
         fields.place("workers_min").unwrap_or(at),
     );
+    let also = also(&mut fields, &lane_name, faults);
     let plan = LanePlan {
-        name: lane_name,
+        name: lane_name.clone(),
+        also: also.iter().map(|(name, _)| name.clone()).collect(),
         workers_max: fields.size(faults, "workers_max", 1..=WORKERS_MAX),
         workers_min: fields
             .size(faults, "workers_min", 0..=WORKERS_MAX)
@@ -383,10 +390,36 @@ fn lane(of: &str, value: &super::table::Node<'_>, faults: &mut Faults<'_>) -> Op
     );
     Some(Lane {
         plan,
+        names: std::iter::once((lane_name, name_at)).chain(also).collect(),
         at: name_at,
         workers_max_at,
         workers_min_at,
     })
+}
+
+/// The other names of the lane of this name.
+fn also(fields: &mut Fields<'_, '_>, own: &str, faults: &mut Faults<'_>) -> Vec<Placed> {
+    let mut names: Vec<Placed> = Vec::new();
+    let list = fields.list(faults, "also", "names, as in [\"vip\"]");
+    for value in list.unwrap_or_default() {
+        let at = value.span().start;
+        let Some(name) = value.get_ref().as_str() else {
+            let found = found(value.get_ref());
+            fields.fault(
+                faults,
+                at,
+                &format!("a name in also is {found}; it must be a text in quotes"),
+            );
+            continue;
+        };
+        self::name("lane", name, at, faults);
+        if name == own || names.iter().any(|(other, _)| other == name) {
+            fields.fault(faults, at, &format!("also: \"{name}\" is its name already"));
+            continue;
+        }
+        names.push((name.to_owned(), at));
+    }
+    names
 }
 
 /// The lanes' most and least workers against each other and against what there is.

@@ -218,3 +218,42 @@ pub(crate) fn lanes_are_named(w: &World) {
     assert!(ran.contains(&"pool strand") && ran.contains(&"pool job"));
     finish(host);
 }
+
+/// Jobs, strands and timers of a work alike: none runs beyond the cap of its lane.
+pub(crate) fn work_runs_in_its_lane(w: &World) {
+    let mut host = w.host();
+    let port = host.port("main").workers(3).lane(Lane::new("players"));
+    let port = port.lane(Lane::new("low").also("world").workers_max(1));
+    let port = port.build().unwrap();
+    let server = host.server("sink", Act::sink()).port(&port).lane("players");
+    server.listen(w.any_addr()).unwrap();
+    let work = port.work("world").unwrap();
+    assert_eq!((work.served_by(), work.lane()), ("main", "low"));
+    let error = port.work("wrld").unwrap_err().to_string();
+    assert!(error.contains("players, low, world"), "{error}");
+    host.start().unwrap();
+    let hold = w.hold();
+    let (stuck, ran, ticks) = (hold.clone(), Log::default(), Arc::new(AtomicUsize::new(0)));
+    work.post(move || stuck.enter()).unwrap();
+    w.until("it is held", || hold.entered() == 1);
+    let (job, late, player, ticked) = (ran.clone(), ran.clone(), ran.clone(), Arc::clone(&ticks));
+    work.post(move || job.push("job")).unwrap();
+    work.post_after(ms(1), move || late.push("late")).unwrap();
+    let strand = work.strand(ran.clone());
+    strand.post(|ran| ran.push("strand")).unwrap();
+    let timer = work.every(ms(1), move |_| count(&ticked, 1)).unwrap();
+    port.post(move || player.push("player")).unwrap();
+    w.until("a player ran", || ran.len() > 0);
+    w.pass(ms(20));
+    assert_eq!(ran.take(), ["player"]);
+    assert_eq!(ticks.load(Ordering::SeqCst), 0);
+    hold.release();
+    w.until("all ran", || {
+        ran.len() == 3 && ticks.load(Ordering::SeqCst) > 0
+    });
+    assert!(timer.cancel());
+    let mut ran = ran.take();
+    ran.sort_unstable();
+    assert_eq!(ran, ["job", "late", "strand"]);
+    finish(host);
+}

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wharf::frame::ByteOrder;
 use wharf::topology::{
     ConnectPlan, FramingKind, FramingPlan, HostPlan, LanePlan, ListenPlan, NetworkPlan, PoolPlan,
-    PortPlan, Role, ThreadsPlan, Topology, Workers,
+    PortPlan, Role, ServedBy, ThreadsPlan, Topology, WorkPlan, Workers,
 };
 use wharf::{
     FlushMode, InputRate, MemoryLimit, PerAddress, Rate, Reconnect, SendQueueLimits, Timeouts,
@@ -39,9 +39,11 @@ fn lane() -> impl Strategy<Value = LanePlan> {
         prop::option::of(1usize..1000),
         prop::option::of(micros(1..10_000)),
         prop::option::of(-20i32..20),
+        prop::collection::vec(word(), 0..3),
     )
         .prop_map(
-            |(name, workers_max, starve_after, frames, time, nice)| LanePlan {
+            |(name, workers_max, starve_after, frames, time, nice, also)| LanePlan {
+                also,
                 workers_max,
                 starve_after,
                 frames_per_turn_max: frames,
@@ -69,6 +71,9 @@ fn threads() -> impl Strategy<Value = ThreadsPlan> {
         .prop_map(|(workers, workers_limit, mut lanes, nice, cores, kept)| {
             for (index, lane) in lanes.iter_mut().enumerate() {
                 lane.name = named("l", index, &lane.name);
+                for (other, name) in lane.also.iter_mut().enumerate() {
+                    *name = named("m", 10 * index + other, name);
+                }
             }
             // At most one kept of at least four, and within any cap.
             lanes[0].workers_min = kept;
@@ -296,7 +301,9 @@ pub(crate) fn topology() -> impl Strategy<Value = Topology> {
     );
     let pools = prop::collection::vec((word(), threads()), 0..3);
     let networks = prop::collection::vec((network(), any::<[prop::sample::Index; 3]>()), 1..5);
-    (ports, pools, networks, memory()).prop_map(|(ports, pools, networks, host)| {
+    let work = prop::collection::vec((word(), any::<[prop::sample::Index; 2]>()), 0..3);
+    let all = (ports, pools, networks, work, memory());
+    all.prop_map(|(ports, pools, networks, work, host)| {
         let port =
             |(index, (name, threads, spin, nap, concurrency)): (usize, (String, _, _, _, _))| {
                 PortPlan {
@@ -315,14 +322,37 @@ pub(crate) fn topology() -> impl Strategy<Value = Topology> {
             ports: ports.into_iter().enumerate().map(port).collect(),
             pools: pools.into_iter().enumerate().map(pool).collect(),
             networks: Vec::new(),
+            work: Vec::new(),
             host: HostPlan { memory: host },
         };
         for (index, (network, at)) in networks.into_iter().enumerate() {
             let network = placed(&topology, index, network, at);
             topology.networks.push(network);
         }
+        for (index, (name, at)) in work.into_iter().enumerate() {
+            let work = placed_work(&topology, named("w", index, &name), at);
+            topology.work.push(work);
+        }
         topology
     })
+}
+
+fn placed_work(
+    topology: &Topology,
+    name: String,
+    [on, lane]: [prop::sample::Index; 2],
+) -> WorkPlan {
+    let ports = topology.ports.iter();
+    let ports = ports.map(|port| (ServedBy::Port(port.name.clone()), &port.threads.lanes));
+    let pools = topology.pools.iter();
+    let pools = pools.map(|pool| (ServedBy::Pool(pool.name.clone()), &pool.threads.lanes));
+    let all: Vec<_> = ports.chain(pools).collect();
+    let (on, lanes) = on.get(&all);
+    WorkPlan {
+        name,
+        on: on.clone(),
+        lane: lane.get(lanes).name.clone(),
+    }
 }
 
 fn placed(
