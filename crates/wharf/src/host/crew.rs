@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Engine, Inner, Shared, Stage};
+use crate::contain::or_abort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::port::{self, PortCore, ThreadSettings, Worker};
 use crate::say::say;
@@ -440,7 +441,7 @@ impl Crew {
 
     fn start(self: &Arc<Self>, worker: Worker) -> std::io::Result<JoinHandle<()>> {
         let (crew, name) = (Arc::clone(self), worker.thread_name());
-        let run = move || crew.run(worker);
+        let run = move || or_abort(|| crew.run(worker));
         std::thread::Builder::new().name(name).spawn(run)
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Engine, Host, Shared, Stage};
+use crate::contain::or_abort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::Declared;
 use crate::port::inherit::{Channel, Named, Offer, take_over};
@@ -130,7 +131,7 @@ impl Shared {
         let (successor, drain) = (Arc::clone(&handover.successor), handover.drain);
         let thread = std::thread::Builder::new()
             .name("wharf-handover".to_owned())
-            .spawn(move || wait_for_successors(&shared, &offer, &successor, drain))?;
+            .spawn(move || or_abort(|| wait_for_successors(&shared, &offer, &successor, drain)))?;
         handover.thread = Some(thread);
         Ok(())
     }
@@ -145,7 +146,7 @@ impl Shared {
             successor.end();
         }
         if let Some(thread) = handover.thread.take() {
-            // A panic in it would be our own bug: it was printed by its thread.
+            // It does not panic: that would have ended the process.
             let _ = thread.join();
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::Shared;
+use crate::contain::or_abort;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The hosts that wait for a signal. A process has one handler for all of them.
@@ -23,7 +24,7 @@ pub(super) fn watch(shared: &Arc<Shared>) -> Result<()> {
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let mut installed = INSTALLED.lock();
     if !*installed {
-        crate::port::on_stop_signal(on_signal).map_err(|error| {
+        crate::port::on_stop_signal(|| or_abort(on_signal)).map_err(|error| {
             let message = "Ctrl-C and SIGTERM can't be watched; call start() and stop() instead of \
                            run_until_signal()";
             Error::new(ErrorKind::System, message).caused_by(error)

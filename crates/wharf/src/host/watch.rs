@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Engine, Shared};
+use crate::contain::or_abort;
 use crate::network::Declared;
 use crate::port::PortCore;
 use crate::say::say;
@@ -113,7 +114,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
         Engine::Threads => {
             let thread = std::thread::Builder::new()
                 .name("wharf-watch".to_owned())
-                .spawn(move || supervisor.run())?;
+                .spawn(move || or_abort(|| supervisor.run()))?;
             shared.inner.lock().supervisor = Some(thread);
         }
         #[cfg(feature = "sim")]
