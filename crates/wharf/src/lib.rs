@@ -35,7 +35,8 @@ pub use host::{
 };
 pub use limits::{InputRate, MemoryLimit, PerAddress, Rate, WhenMemoryFull, WhenOver};
 pub use network::{
-    Addrs, ClientBuilder, FlushMode, LinkState, Network, Reconnect, ServerBuilder, WeakNetwork,
+    Addrs, ClientBuilder, FlushMode, LinkState, Network, Reconnect, ServerBuilder, Target,
+    WeakNetwork,
 };
 #[cfg(feature = "sim")]
 pub use port::sim;

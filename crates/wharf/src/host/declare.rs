@@ -3,11 +3,11 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use super::{Inner, Pool, Port, PortBuilder, Shared, Stage};
+use super::{Engine, Inner, Pool, Port, PortBuilder, Shared, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::memory::Memory;
 use crate::network::Declared;
-use crate::port::{PortCore, Sockets};
+use crate::port::{self, PortCore, Sockets};
 use crate::sched::Lane;
 
 /// A network being declared, for its builder.
@@ -80,6 +80,15 @@ impl<'a> Declaring<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What a `host:port` stands for now. Waits for the answer.
+    pub(crate) fn look_up(&self, name: &str) -> std::io::Result<Vec<SocketAddr>> {
+        match &self.host.engine {
+            Engine::Threads => port::resolve(name),
+            #[cfg(feature = "sim")]
+            Engine::Sim(sim) => sim.resolve(name),
+        }
     }
 
     /// The listener of this name that this process was given, for an address of this index.

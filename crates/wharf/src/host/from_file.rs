@@ -266,6 +266,7 @@ impl TopologyHost {
             .client(name, handler)
             .links(client.links)
             .connect_timeout(client.connect_timeout)
+            .late_names(client.late_names)
             .reconnect(client.reconnect.clone())
             .planned(&plan, &port, pool.as_ref())?
             .connect(client.addrs.clone())?;

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addrs::{self, Addrs};
 use super::link::Link;
 use super::options::{FlushMode, Options, Reconnect};
 use super::server::common_options;
-use super::{Addrs, Declaration, Network, NetworkCore};
+use super::{Declaration, Network, NetworkCore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Framing;
 use crate::handler::Handler;
@@ -31,6 +32,8 @@ pub struct ClientBuilder<'a, H: Handler> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
+    /// Looking up the names among its addresses.
+    Resolving,
     /// Connecting to this address.
     Connecting(SocketAddr),
     /// Connected, as this session.
@@ -87,13 +90,26 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
         self
     }
 
+    /// Whether its names (`"chat.internal:9000"`) may be unknown at the declaration, as where the
+    /// other side is deployed at the same time. The links then look again after each pause. In a
+    /// topology file: `late_names = true`. Default: false, and such a name is refused.
+    pub fn late_names(mut self, late: bool) -> Self {
+        self.options.late_names = late;
+        self
+    }
+
     /// Ends the declaration: connects once the host starts, to these addresses in turn.
     ///
+    /// Names are looked up here, and again in each round of a link that comes back: it follows a
+    /// peer that moves. A lookup waits on a thread of its own, once for all links; an answer holds
+    /// for a second. If it fails, or takes longer than `connect_timeout`, what was known last is
+    /// tried. The address that served last is tried first, as long as it is among them.
+    ///
     /// # Errors
-    /// An address that can't be understood or resolved; an option that can't work; a name that
-    /// another network has.
+    /// An address that can't be understood; a name that can't be resolved, unless
+    /// [`Self::late_names`]; an option that can't work; a name that another network has.
     pub fn connect(mut self, addrs: impl Addrs) -> Result<Network<H>> {
-        let addrs = self.declaring.name_it(addrs.resolve())?;
+        let known = addrs::known(&self.declaring, addrs, self.options.late_names)?;
         if self.options.links == 0 {
             let message = format!(
                 "network \"{}\": links is 0; a client keeps at least 1",
@@ -109,7 +125,8 @@ impl<'a, H: Handler> ClientBuilder<'a, H> {
             handler: self.handler,
             options: self.options,
             place,
-            addrs,
+            addrs: Vec::new(),
+            known,
             adopted: Vec::new(),
         }
         .resolve();
@@ -124,8 +141,7 @@ impl<H: Handler> NetworkCore<H> {
         for _ in 0..self.options.links {
             let mut made = None;
             self.port.table.insert(|token| {
-                let addrs = self.addrs.clone();
-                let link = Arc::new(Link::new(token, Arc::clone(self), addrs));
+                let link = Arc::new(Link::new(token, Arc::clone(self)));
                 made = Some(Arc::clone(&link));
                 link
             });

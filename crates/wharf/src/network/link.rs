@@ -21,12 +21,15 @@ use crate::time::Time;
 pub(crate) struct Link<H: Handler> {
     token: Token,
     net: Arc<NetworkCore<H>>,
-    addrs: Vec<SocketAddr>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     state: State,
+    /// What its targets stand for in this round.
+    addrs: Vec<SocketAddr>,
+    /// The names were looked up in this round.
+    looked: bool,
     /// The address to try next.
     next_addr: usize,
     /// Attempts since the last pause: a round ends when all addresses were tried.
@@ -42,17 +45,21 @@ struct Inner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Until the answer, or until it takes too long.
+    Resolving,
     Connecting(SocketAddr, SessionId),
     Connected(SessionId, Time),
     Waiting(Time),
 }
 
 impl<H: Handler> Link<H> {
-    pub(super) fn new(token: Token, net: Arc<NetworkCore<H>>, addrs: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(token: Token, net: Arc<NetworkCore<H>>) -> Self {
         // A source of its own for each link of each process, so that their pauses spread.
         let seed = net.port.backend.entropy();
         let inner = Inner {
             state: State::Waiting(Time::ZERO),
+            addrs: net.names.answer().addrs,
+            looked: false,
             next_addr: 0,
             tried: 0,
             round: 0,
@@ -64,7 +71,6 @@ impl<H: Handler> Link<H> {
         Self {
             token,
             net,
-            addrs,
             inner: Mutex::new(inner),
         }
     }
@@ -80,12 +86,67 @@ impl<H: Handler> Link<H> {
         match inner.state {
             State::Connected(session, _) => LinkState::Connected(session),
             _ if inner.stopped => LinkState::Stopped,
+            State::Resolving => LinkState::Resolving,
             State::Connecting(addr, _) => LinkState::Connecting(addr),
             State::Waiting(until) => LinkState::Waiting {
                 retry_in: until.since(now),
                 last_error: inner.last_error.clone(),
             },
         }
+    }
+
+    /// Its time has come: the next address; in a new round first what its names stand for.
+    fn go_on(self: &Arc<Self>, now: Time) {
+        let looks = {
+            let mut inner = self.inner.lock();
+            let looks = match inner.state {
+                State::Waiting(until) if until <= now => {
+                    inner.tried == 0 && !inner.looked && self.net.names.are_any()
+                }
+                // The answer takes too long: on with what is known, if anything is.
+                State::Resolving if !inner.addrs.is_empty() => false,
+                _ => return,
+            };
+            if inner.stopped {
+                return;
+            }
+            inner.state = if looks {
+                State::Resolving
+            } else {
+                State::Waiting(now)
+            };
+            inner.looked |= looks;
+            looks
+        };
+        if looks {
+            self.net
+                .port
+                .arm(self.token, now + self.net.options.connect_timeout);
+            self.net.look_up(self, now);
+        } else {
+            self.connect(now);
+        }
+    }
+
+    /// A lookup has ended.
+    pub(super) fn resolved(&self, now: Time) {
+        let answer = self.net.names.answer();
+        {
+            let mut inner = self.inner.lock();
+            if inner.state != State::Resolving {
+                // It did not wait so long; the next round knows it.
+                return;
+            }
+            let next = inner.addrs.get(inner.next_addr).copied();
+            let next = answer.addrs.iter().position(|addr| Some(*addr) == next);
+            inner.next_addr = next.unwrap_or(0);
+            if answer.addrs.is_empty() {
+                inner.last_error = answer.error.unwrap_or_default();
+            }
+            inner.addrs = answer.addrs;
+            inner.state = State::Waiting(now);
+        }
+        self.net.port.arm(self.token, now);
     }
 
     fn connect(self: &Arc<Self>, now: Time) {
@@ -95,10 +156,15 @@ impl<H: Handler> Link<H> {
             if inner.stopped || !waiting {
                 return;
             }
-            let addr = self.addrs[inner.next_addr];
-            inner.next_addr = (inner.next_addr + 1) % self.addrs.len();
+            let addr = inner.addrs.get(inner.next_addr).copied();
+            inner.next_addr = (inner.next_addr + 1) % inner.addrs.len().max(1);
             inner.tried += 1;
             addr
+        };
+        let Some(addr) = addr else {
+            // Nobody knows its names.
+            self.wait(now);
+            return;
         };
         self.net.events.connects.fetch_add(1, Ordering::Relaxed);
         match self.net.connect(self, addr, now) {
@@ -139,7 +205,7 @@ impl<H: Handler> Link<H> {
         let news = {
             let mut inner = self.inner.lock();
             inner.last_error = format!("{addr}: {error}");
-            let news = inner.told < self.addrs.len();
+            let news = inner.told < inner.addrs.len();
             inner.told += usize::from(news);
             news
         };
@@ -159,11 +225,11 @@ impl<H: Handler> Link<H> {
                 if now.since(since) >= self.net.options.reconnect.stable {
                     inner.round = 0;
                     // Back to the address that served: the one that was tried last.
-                    let addrs = self.addrs.len();
+                    let addrs = inner.addrs.len().max(1);
                     inner.next_addr = (inner.next_addr + addrs - 1) % addrs;
                 } else {
                     // Accepted and cut at once: as good as a refusal, so the pause grows.
-                    inner.tried = self.addrs.len();
+                    inner.tried = inner.addrs.len();
                 }
                 inner.last_error = format!("session {session} ended: {why}");
             }
@@ -190,13 +256,14 @@ impl<H: Handler> Link<H> {
                 return;
             }
             // `tried` is 0 after a connection that lived: that one's address comes again first.
-            let pause = if (1..self.addrs.len()).contains(&inner.tried) {
+            let pause = if (1..inner.addrs.len()).contains(&inner.tried) {
                 Duration::ZERO
             } else {
                 let random = inner.random.f64();
                 let pause = reconnect.pause(inner.round, random);
                 inner.round += 1;
                 inner.tried = 0;
+                inner.looked = false;
                 pause
             };
             let at = now + pause;
@@ -209,11 +276,11 @@ impl<H: Handler> Link<H> {
 
 impl<H: Handler> Served for Link<H> {
     fn work(self: Arc<Self>, now: Time) {
-        self.connect(now);
+        self.go_on(now);
     }
 
     fn timer(self: Arc<Self>, now: Time) {
-        self.connect(now);
+        self.go_on(now);
     }
 
     fn identity(&self) -> (u64, usize) {

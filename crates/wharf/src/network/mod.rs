@@ -1,8 +1,10 @@
 //! Networks: a server listens, a client keeps links; both have sessions, a handler, and a port.
 
+mod addrs;
 mod client;
 mod declared;
 mod link;
+mod names;
 mod options;
 mod server;
 
@@ -25,12 +27,15 @@ use crate::session::held::HeldList;
 use crate::session::queue::HighWater;
 use crate::session::registry::{Registry, Sessions};
 
+use addrs::Known;
+pub use addrs::{Addrs, Target};
 pub use client::{ClientBuilder, LinkState};
 pub(crate) use declared::{Declared, Holder};
 pub(crate) use link::Link;
+use names::Names;
 pub(crate) use options::Options;
 pub use options::{FlushMode, Reconnect};
-pub use server::{Addrs, ServerBuilder};
+pub use server::ServerBuilder;
 
 /// Why a connection was refused before it had a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub(crate) struct Events {
     pub(crate) linger_cut: AtomicU64,
     pub(crate) connects: AtomicU64,
     pub(crate) connects_failed: AtomicU64,
+    pub(crate) lookups: AtomicU64,
+    pub(crate) lookups_failed: AtomicU64,
 }
 
 /// A network, as its sessions see it.
@@ -102,8 +109,10 @@ pub(crate) struct NetworkCore<H: Handler> {
     pub(crate) memory: Memory,
     pub(crate) events: Events,
     stopping: AtomicBool,
-    /// What a server listens on, or a client connects to.
+    /// What a server listens on.
     addrs: Vec<SocketAddr>,
+    /// What a client connects to.
+    names: Names<H>,
     /// Bound by others, one for each address or none, until it serves.
     adopted: Mutex<Vec<Option<TcpListener>>>,
     listeners: Mutex<Vec<Arc<Listener<H>>>>,
@@ -305,7 +314,10 @@ struct Declaration<H> {
     handler: H,
     options: Options,
     place: Place,
+    /// What a server listens on.
     addrs: Vec<SocketAddr>,
+    /// What a client connects to.
+    known: Vec<Known>,
     adopted: Vec<Option<TcpListener>>,
 }
 
@@ -318,6 +330,7 @@ impl<H: Handler> Declaration<H> {
             options,
             place,
             addrs,
+            known,
             adopted,
         } = self;
         let Place {
@@ -336,6 +349,7 @@ impl<H: Handler> Declaration<H> {
             connects: Connects::new(options.connects_per_ip, options.ipv6_prefix_bits),
             own_high: options.send_queue.high().or_bytes(OUT_BYTES_MAX),
             options,
+            names: Names::new(known, port.now()),
             port,
             sockets,
             turns,

@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) reconnect: Reconnect,
     pub(crate) links: usize,
+    pub(crate) late_names: bool,
 }
 
 impl Default for Options {
@@ -61,6 +62,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             reconnect: Reconnect::default(),
             links: 1,
+            late_names: false,
         }
     }
 }
@@ -124,7 +126,7 @@ pub enum FlushMode {
 ///
 /// All addresses are tried in turn without a wait; then comes a pause of `first`, doubled each
 /// round up to `max`. A connection that lived for `stable` starts from `first` again, and its own
-/// address is tried first.
+/// address is tried first. Each round begins with a lookup of the names among the addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconnect {
     /// The first pause. Default: 200 ms.

@@ -1,9 +1,10 @@
 //! Servers: what is declared, and the binding of their listeners.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addrs::{self, Addrs};
 use super::options::{FlushMode, Options};
 use super::{Declaration, Network, NetworkCore};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,97 +16,6 @@ use crate::limits::{InputRate, MemoryLimit, PerAddress, Rate};
 use crate::port::{ListenOptions, SocketOptions};
 use crate::session::deadlines::Timeouts;
 use crate::session::queue::SendQueueLimits;
-
-/// One or several addresses: `"0.0.0.0:7777"`, a `SocketAddr`, `("localhost", 7777)`, or an array
-/// or vector of such.
-pub trait Addrs {
-    /// The addresses, names resolved.
-    ///
-    /// # Errors
-    /// One that can't be understood or resolved, by its text.
-    fn resolve(self) -> Result<Vec<SocketAddr>>;
-}
-
-fn resolve_one(text: &str, resolved: std::io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>> {
-    match resolved {
-        Ok(addrs) if !addrs.is_empty() => Ok(addrs),
-        Ok(_) => Err(Error::new(
-            ErrorKind::Address,
-            format!("\"{text}\" has no address"),
-        )),
-        Err(error) => {
-            // The standard library takes all that has a valid port behind a colon for a name.
-            let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-            let is_name = !host.is_empty() && !host.contains(['[', ']', ':']);
-            let message = if is_name && error.kind() != std::io::ErrorKind::InvalidInput {
-                format!("the name in \"{text}\" could not be resolved")
-            } else {
-                format!(
-                    "\"{text}\" is not an address: give host:port, as in \"127.0.0.1:7777\" or \
-                     \"[::1]:7777\""
-                )
-            };
-            Err(Error::new(ErrorKind::Address, message).caused_by(error))
-        }
-    }
-}
-
-impl Addrs for &str {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        resolve_one(self, self.to_socket_addrs().map(Iterator::collect))
-    }
-}
-
-impl Addrs for String {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        self.as_str().resolve()
-    }
-}
-
-impl Addrs for &String {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        self.as_str().resolve()
-    }
-}
-
-impl Addrs for SocketAddr {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        Ok(vec![self])
-    }
-}
-
-impl Addrs for (&str, u16) {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        let text = format!("{}:{}", self.0, self.1);
-        resolve_one(&text, self.to_socket_addrs().map(Iterator::collect))
-    }
-}
-
-impl Addrs for (std::net::IpAddr, u16) {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        Ok(vec![self.into()])
-    }
-}
-
-impl<A: Addrs, const N: usize> Addrs for [A; N] {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        Vec::from(self).resolve()
-    }
-}
-
-impl<A: Addrs> Addrs for Vec<A> {
-    fn resolve(self) -> Result<Vec<SocketAddr>> {
-        let mut all = Vec::new();
-        for addrs in self {
-            all.extend(addrs.resolve()?);
-        }
-        if all.is_empty() {
-            let message = "the list of addresses is empty: give at least one host:port";
-            return Err(Error::new(ErrorKind::Address, message));
-        }
-        Ok(all)
-    }
-}
 
 /// In front of the name of a listener that is inherited.
 const INHERIT: &str = "inherit:";
@@ -302,7 +212,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
     /// An address that can't be understood or resolved; an option that can't work; a name or an
     /// address that another network has.
     pub fn listen(self, addrs: impl Addrs) -> Result<Network<H>> {
-        let addrs = self.declaring.name_it(addrs.resolve())?;
+        let addrs = addrs::resolve(&self.declaring, addrs)?;
         let bind = addrs.into_iter().map(|addr| (addr, None)).collect();
         self.declare(bind)
     }
@@ -344,7 +254,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
                     .name_it(listener.local_addr().map_err(Error::from))?;
                 places.push((addr, Some(listener)));
             } else {
-                let addrs = self.declaring.name_it(text.resolve())?;
+                let addrs = addrs::resolve(&self.declaring, text)?;
                 places.extend(addrs.into_iter().map(|addr| (addr, None)));
             }
         }
@@ -366,6 +276,7 @@ impl<'a, H: Handler> ServerBuilder<'a, H> {
             options: self.options,
             place,
             addrs,
+            known: Vec::new(),
             adopted,
         }
         .resolve();

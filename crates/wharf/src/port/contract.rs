@@ -37,6 +37,7 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use super::names::Found;
 use super::socket::Socket;
 use crate::time::Time;
 
@@ -332,6 +333,12 @@ pub(crate) trait Sockets: Backend {
     /// # Errors
     /// What the system said.
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr>;
+
+    /// Asks what each of these `host:port` stands for, without waiting: `found` is told later, from
+    /// a thread that is no worker.
+    fn look_up(&self, names: Vec<String>, found: Found) {
+        super::names::look_up(names, found);
+    }
 }
 
 /// The most buffers one [`Sockets::send`] takes. 64 is far past the point where another buffer

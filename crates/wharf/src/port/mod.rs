@@ -24,6 +24,7 @@ mod iocp;
 mod jobs;
 #[cfg(target_os = "macos")]
 mod kqueue;
+mod names;
 mod nap;
 mod parking;
 mod rescue;
@@ -55,6 +56,7 @@ pub use contract::{ListenOptions, SocketOptions};
 pub(crate) use drive::Supervise;
 pub use jobs::JobStats;
 pub(crate) use jobs::Place;
+pub(crate) use names::resolve;
 pub(crate) use parking::Parking;
 pub(crate) use served::{STRAND, Served};
 pub(crate) use signals::on_stop_signal;

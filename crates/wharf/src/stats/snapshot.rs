@@ -172,6 +172,10 @@ pub struct NetworkSnapshot {
     pub connects: u64,
     /// Connects that failed.
     pub connects_failed: u64,
+    /// Lookups of a client's names, at the declaration not counted.
+    pub lookups: u64,
+    /// Those that did not find all of them.
+    pub lookups_failed: u64,
     /// Turns run.
     pub turns: u64,
     /// Frames handled.
@@ -324,6 +328,8 @@ fn of_network(network: &dyn Declared) -> NetworkSnapshot {
         linger_cut: read(&events.linger_cut),
         connects: read(&events.connects),
         connects_failed: read(&events.connects_failed),
+        lookups: read(&events.lookups),
+        lookups_failed: read(&events.lookups_failed),
         ..NetworkSnapshot::default()
     };
     for counters in network

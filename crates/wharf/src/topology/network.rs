@@ -41,7 +41,7 @@ const SERVER_KEYS: &[&str] = &[
     "connects_per_ip",
     "proxy_protocol",
 ];
-const CLIENT_KEYS: &[&str] = &["reconnect", "links", "connect_timeout_ms"];
+const CLIENT_KEYS: &[&str] = &["reconnect", "links", "connect_timeout_ms", "late_names"];
 const SEND_QUEUE_KEYS: &[&str] = &[
     "bytes_max",
     "frames_max",
@@ -247,6 +247,7 @@ fn read_client(client: &mut ConnectPlan, fields: &mut Fields<'_, '_>, faults: &m
     set(&mut client.links, fields.size(faults, "links", LINKS));
     let timeout = fields.time(faults, "connect_timeout_ms", 1..=YEAR_MS);
     set(&mut client.connect_timeout, timeout);
+    set(&mut client.late_names, fields.flag(faults, "late_names"));
     if let Some(mut fields) = fields.table(faults, "reconnect") {
         client.reconnect = reconnect(&mut fields, faults);
         fields.finish(faults, RECONNECT_KEYS, &[]);

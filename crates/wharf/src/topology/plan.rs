@@ -195,6 +195,8 @@ pub struct ConnectPlan {
     pub connect_timeout: Duration,
     /// How a link comes back.
     pub reconnect: Reconnect,
+    /// Whether its names may be unknown at the start.
+    pub late_names: bool,
 }
 
 /// How a stream is cut into frames: [`Framing`] as data.
@@ -404,6 +406,7 @@ impl ConnectPlan {
             links: options.links,
             connect_timeout: options.connect_timeout,
             reconnect: options.reconnect,
+            late_names: options.late_names,
         }
     }
 }

@@ -201,6 +201,7 @@ fn client(plan: &ConnectPlan, lines: &mut Lines) {
     reconnect.set("stable_ms", millis(*stable));
     reconnect.set("enabled", enabled);
     lines.set("reconnect", reconnect.inline());
+    lines.set("late_names", plan.late_names);
 }
 
 fn memory(limit: Option<MemoryLimit>) -> String {

@@ -231,8 +231,10 @@ fn client() -> impl Strategy<Value = Role> {
         stable,
         enabled,
     });
-    (1usize..50, millis(1..10_000), reconnect).prop_map(|(links, connect_timeout, reconnect)| {
+    let all = (1usize..50, millis(1..10_000), reconnect, any::<bool>());
+    all.prop_map(|(links, connect_timeout, reconnect, late_names)| {
         Role::Connect(ConnectPlan {
+            late_names,
             links,
             connect_timeout,
             reconnect,

@@ -77,6 +77,8 @@ enum Choice {
     Supervisor(usize),
     /// A due event of the network.
     Network(usize),
+    /// The answer to a lookup of names.
+    Answer(usize),
 }
 
 impl Default for Table {
@@ -161,7 +163,12 @@ impl Table {
             .enumerate()
             .filter_map(callable)
             .collect();
-        let counts = [workers.len(), supervisors.len(), world.due()];
+        let counts = [
+            workers.len(),
+            supervisors.len(),
+            world.due(),
+            world.lookups_due(),
+        ];
         // By kind first: a thousand bytes on the way must not keep two workers from running.
         let kinds = counts.iter().filter(|count| **count > 0).count();
         if kinds == 0 {
@@ -174,7 +181,8 @@ impl Table {
         Some(match kind {
             0 => Choice::Worker(workers[place]),
             1 => Choice::Supervisor(supervisors[place]),
-            _ => Choice::Network(place),
+            2 => Choice::Network(place),
+            _ => Choice::Answer(place),
         })
     }
 
@@ -187,6 +195,7 @@ impl Table {
         });
         let calls = self.supervisors.iter().map(|supervisor| supervisor.next);
         let network = world.next_moment().into_iter().chain(world.next_timer());
+        let network = network.chain(world.next_lookup());
         held.chain(calls)
             .chain(network)
             .filter(|at| *at > now && *at < Time::NEVER)
@@ -278,6 +287,13 @@ impl Sim {
         let mut world = self.0.net.lock();
         match table.choose(&mut world) {
             Some(Choice::Network(place)) => world.happen(place),
+            Some(Choice::Answer(place)) => {
+                let answer = world.answer(place);
+                drop((world, table));
+                if let Some(answer) = answer {
+                    answer();
+                }
+            }
             Some(Choice::Worker(place)) => {
                 drop(world);
                 self.run_worker(table, place);

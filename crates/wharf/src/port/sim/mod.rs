@@ -77,6 +77,7 @@ mod faults;
 mod hold;
 mod listener;
 mod log;
+mod names;
 mod net;
 mod peer;
 mod pipe;
@@ -222,6 +223,16 @@ impl Sim {
     /// `AddrInUse` if somebody listens there.
     pub fn listen(&self, addr: SocketAddr) -> io::Result<SimListener> {
         SimListener::listen(&self.0.net, addr)
+    }
+
+    /// From now on this host name stands for these addresses, for clients that connect to
+    /// `"host:port"`; for none, nobody knows it, as at the beginning.
+    pub fn set_name(&self, host: &str, ips: &[IpAddr]) {
+        self.0.net.lock().set_name(host, ips);
+    }
+
+    pub(crate) fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        self.0.net.lock().resolve(name)
     }
 
     /// Limits how many sockets ports may have; [`SimPeer`]s and [`SimListener`]s do not count.

@@ -12,6 +12,7 @@ use super::failures::Failing;
 use super::faults::Faults;
 use super::listener::Listener;
 use super::log::{Log, Outcome, What};
+use super::names::Names;
 use super::pipe::Item;
 use super::report::{Entry, PortState};
 use super::stream::Stream;
@@ -83,6 +84,7 @@ pub(super) struct World {
     /// Addresses of connecting ends.
     locals: BTreeSet<SocketAddr>,
     ephemeral: u16,
+    pub(super) names: Names,
 }
 
 impl World {
@@ -105,6 +107,7 @@ impl World {
             failing: Vec::new(),
             locals: BTreeSet::new(),
             ephemeral: EPHEMERAL_FIRST,
+            names: Names::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::failures::Call;
 use super::listener::loopback;
 use super::net::{Id, SimNet, World};
 use crate::port::contract::{Backend, ListenOptions, Ready, SocketOptions, Sockets, Token, Wait};
+use crate::port::names::Found;
 use crate::port::socket::{Kind, Socket};
 use crate::time::Time;
 
@@ -210,5 +211,9 @@ impl Sockets for SimPort {
     fn local_addr(&self, socket: &Socket) -> io::Result<SocketAddr> {
         let id = self.id(socket)?;
         self.net.lock().local_addr(id)
+    }
+
+    fn look_up(&self, names: Vec<String>, found: Found) {
+        self.net.lock().look_up(names, found);
     }
 }
