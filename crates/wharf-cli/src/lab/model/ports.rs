@@ -89,10 +89,21 @@ impl Queue {
         self.napping.drain(..)
     }
 
-    /// Takes at most `max` reports. What is left wakes the next sleeper, as epoll does.
-    pub(super) fn take(&mut self, max: usize) -> (Vec<Report>, Option<ThreadId>) {
-        let count = max.min(self.reports.len());
-        let taken: Vec<_> = self.reports.drain(..count).collect();
+    /// Takes at most `max` reports that hold still: of the others, `is_stale`, nothing is said any
+    /// more. What is left wakes the next sleeper. As epoll does both.
+    pub(super) fn take(
+        &mut self,
+        max: usize,
+        mut is_stale: impl FnMut(Report) -> bool,
+    ) -> (Vec<Report>, Option<ThreadId>) {
+        let mut taken = Vec::new();
+        while taken.len() < max
+            && let Some(report) = self.reports.pop_front()
+        {
+            if !is_stale(report) {
+                taken.push(report);
+            }
+        }
         self.wake_pending &= !taken.contains(&Report::Wake);
         let next = if self.reports.is_empty() {
             None

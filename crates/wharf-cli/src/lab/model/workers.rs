@@ -184,7 +184,16 @@ impl World {
             self.workers[w].stage = Stage::Asleep { max };
             return Action::Wait(None);
         }
-        let (reports, next) = queue.take(max);
+        let sessions = &mut self.sessions;
+        let (reports, next) = queue.take(max, |report| match report {
+            Report::Wake => false,
+            Report::Ready(session) => {
+                // Read meanwhile, by a turn that was due already.
+                let read = sessions[session].inbox.is_empty();
+                sessions[session].reported &= !read;
+                read
+            }
+        });
         wakes.extend(next);
         let cost = self.costs.report * reports.len() as u64;
         self.workers[w].stage = Stage::TakeIn { reports, parked };
