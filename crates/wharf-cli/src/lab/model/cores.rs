@@ -83,6 +83,8 @@ struct Core {
     /// The one before the current.
     last: Option<ThreadId>,
     idle_since: u64,
+    /// How long it is idle at a time, on average: see [`balance`].
+    idle_usually: u64,
     /// Counts the changes, so that an event of an older state is known.
     changes: u64,
     ticking: bool,
@@ -162,6 +164,7 @@ impl Machine {
             since: 0,
             last: None,
             idle_since: 0,
+            idle_usually: balance::IDLE_USUALLY_MAX,
             changes: 0,
             ticking: false,
             busy: 0,
@@ -437,6 +440,9 @@ impl Machine {
     fn switch(&mut self, core: usize, thread: ThreadId, start: u64) {
         let at = &mut self.cores[core];
         let before = at.current();
+        if before.is_none() {
+            at.was_idle(self.now);
+        }
         let cost = match before.or(at.last) {
             Some(before) if before == thread => 0,
             _ => self.costs.switch,

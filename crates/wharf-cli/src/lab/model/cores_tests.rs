@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn no_core_idles_while_a_thread_waits(steps in scripts(), cores in 1usize..5) {
+    fn no_core_that_looks_idles_while_a_thread_waits(steps in scripts(), cores in 1usize..5) {
         let mut machine = Machine::new(cores, OsCosts::FREE, 1);
         steps.iter().for_each(|_| {
             machine.spawn(0, &[], false);
@@ -147,7 +147,9 @@ proptest! {
         for step in 1..600 {
             machine.run(&mut script, step * MS / 2);
             let waiting: usize = machine.cores.iter().map(|c| c.len().saturating_sub(1)).sum();
-            let idle = (0..cores).any(|core| machine.is_idle(core));
+            // Of those that are idle for moments it is not asked.
+            let looks = |core: &usize| machine.cores[*core].looks();
+            let idle = (0..cores).filter(looks).any(|core| machine.is_idle(core));
             prop_assert!(!idle || waiting == 0, "at {} ms / 2", step);
         }
     }
@@ -184,6 +186,22 @@ fn hogs_spread_over_cores_and_stay_on_those_they_may_use() {
         "{crowded:?}"
     );
     assert_eq!(shares(4, &[0, 0], &[2]), [1000, 1000]);
+}
+
+#[test]
+fn a_core_that_is_idle_for_moments_takes_no_thread() {
+    for (idle, takes) in [(20_000, false), (1_000_000, true)] {
+        let mut machine = Machine::new(2, OsCosts::FREE, 1);
+        machine.spawn(0, &[0], false);
+        let other = machine.spawn(0, &[0], false);
+        machine.threads[other].cores[1] = true;
+        for moment in 1..50 {
+            machine.cores[1].idle_since = moment * MS;
+            machine.cores[1].was_idle(moment * MS + idle);
+        }
+        machine.pull(1);
+        assert_eq!(machine.cores[1].len() == 1, takes, "idle for {idle} ns");
+    }
 }
 
 #[test]

@@ -1,6 +1,31 @@
 //! Which core a thread goes to: when it is woken, when a core has nothing to do, at the tick.
 
-use super::{Action, Machine, State, ThreadId};
+use super::{Action, Core, Machine, State, ThreadId};
+
+/// A core that is usually idle for less takes no thread from another as it falls idle: to look for
+/// one would take longer (`avg_idle` and `max_newidle_lb_cost` in `sched_balance_newidle`). The
+/// kernel measures what it takes, and shows it nowhere by default; on the machine of
+/// `docs/layouts.md` anything from 50 to 500 us gives the same.
+const LOOK_COST: u64 = 100_000;
+/// The most that is noted of an idle time: twice `sysctl_sched_migration_cost`.
+pub(super) const IDLE_USUALLY_MAX: u64 = 1_000_000;
+
+impl Core {
+    /// Whether it looks for a thread as it falls idle.
+    pub(super) fn looks(&self) -> bool {
+        self.idle_usually >= LOOK_COST
+    }
+
+    /// It is idle no more: an average over the last eight times or so, as `update_avg` has it. A
+    /// thread that it took itself ends no idle time.
+    pub(super) fn was_idle(&mut self, now: u64) {
+        let idle = now - self.idle_since;
+        if idle > 0 {
+            self.idle_usually = (self.idle_usually * 7 + idle) / 8;
+            self.idle_usually = self.idle_usually.min(IDLE_USUALLY_MAX);
+        }
+    }
+}
 
 impl Machine {
     /// Makes a waiting thread ready; `from` is the core of the thread that does it.
@@ -111,6 +136,9 @@ impl Machine {
 
     /// An idle core takes a thread that waits for the busiest one (newidle balance).
     pub(super) fn pull(&mut self, core: usize) {
+        if !self.cores[core].looks() {
+            return;
+        }
         let busiest = (0..self.cores.len())
             .filter(|other| self.movable(*other, core).is_some())
             .max_by_key(|other| (self.len(*other), usize::MAX - other));
