@@ -153,6 +153,23 @@ impl Durations {
         Duration::ZERO
     }
 
+    /// How many did not exceed this duration, to within an eighth of it.
+    #[must_use]
+    pub fn up_to(&self, most: Duration) -> u64 {
+        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        let counts = self.counts.iter().enumerate();
+        let fits = counts.filter(|(index, _)| middle(*index) <= most);
+        fits.map(|(_, count)| count).sum()
+    }
+
+    /// All of them together, to within an eighth.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        let counts = self.counts.iter().enumerate();
+        let nanos = counts.map(|(index, count)| middle(index).saturating_mul(*count));
+        Duration::from_nanos(nanos.fold(0, u64::saturating_add))
+    }
+
     /// What was counted since `earlier`, an older snapshot of the same thing.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -204,6 +221,10 @@ mod tests {
         near(0.99, 99.0);
         near(1.0, 100.0);
         assert_eq!(all.since(&all).count(), 0);
+        assert_eq!(all.up_to(Duration::from_secs(1)), 100);
+        assert_eq!(all.up_to(Duration::from_micros(1)), 0);
+        assert!(all.up_to(Duration::from_millis(50)).abs_diff(50) <= 6);
+        assert!(all.sum().abs_diff(Duration::from_millis(5050)) < Duration::from_millis(200));
         assert_eq!(Durations::default().quantile(0.5), Duration::ZERO);
     }
 }

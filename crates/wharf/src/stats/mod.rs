@@ -1,6 +1,7 @@
 //! What a port, its workers and its networks have done: counted without shared cache lines.
 
 mod counters;
+mod prometheus;
 mod snapshot;
 
 pub use counters::Durations;
