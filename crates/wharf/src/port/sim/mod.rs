@@ -225,8 +225,8 @@ impl Sim {
         SimListener::listen(&self.0.net, addr)
     }
 
-    /// From now on this host name stands for these addresses, for clients that connect to
-    /// `"host:port"`; for none, nobody knows it, as at the beginning.
+    /// From now on this host name stands for these addresses, where a network listens on or
+    /// connects to `"host:port"`; for none, nobody knows it. At first `localhost` alone is known.
     pub fn set_name(&self, host: &str, ips: &[IpAddr]) {
         self.0.net.lock().set_name(host, ips);
     }

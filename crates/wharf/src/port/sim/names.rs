@@ -3,17 +3,27 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::net::World;
 use crate::port::names::Found;
 use crate::time::Time;
 
 /// What names stand for, and who has asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names {
     known: BTreeMap<String, Vec<IpAddr>>,
     asked: Vec<Lookup>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let localhost = ("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()]);
+        Self {
+            known: BTreeMap::from([localhost]),
+            asked: Vec::new(),
+        }
+    }
 }
 
 /// A lookup that has not been answered yet.
