@@ -1,15 +1,17 @@
 //! Strands and jobs, as handles of ports and pools offer them.
 
-/// The methods of ports and pools that take user code to their workers.
-macro_rules! crew_jobs {
-    () => {
-        /// A strand around this value: a serial mailbox whose jobs run here. It may be made and
-        /// posted to before the start; jobs wait for it then. In the highest lane.
+/// The methods of all handles that take user code to workers. Their `place` says where: whose
+/// workers, and the lane.
+macro_rules! job_methods {
+    ($lane:literal) => {
+        #[doc = concat!("A strand around this value, in ", $lane, ": a serial mailbox whose jobs")]
+        /// run here. It may be made and posted to before the start; jobs wait for it then.
         pub fn strand<T: Send + 'static>(&self, value: T) -> crate::strand::Strand<T> {
-            crate::strand::make_default(&self.shared.core, 0, value)
+            let (core, lane) = self.place();
+            crate::strand::make_default(core, lane, value)
         }
 
-        /// The same with a name, a lane and limits.
+        /// The same with a name and limits, and in the lane that the options name, if they do.
         ///
         /// # Errors
         /// A lane that there is not, a limit of zero.
@@ -18,12 +20,13 @@ macro_rules! crew_jobs {
             value: T,
             options: crate::strand::StrandOptions,
         ) -> Result<crate::strand::Strand<T>> {
-            crate::strand::make(&self.shared.core, 0, value, options)
+            let (core, lane) = self.place();
+            crate::strand::make(core, lane, value, options)
         }
 
-        /// Runs `job` once on any worker, in the highest lane. From any thread; never blocks. Jobs
-        /// run side by side: those that need an order go to a strand. A panic is contained and
-        /// counted.
+        #[doc = concat!("Runs `job` once on any worker, in ", $lane, ". From any thread; never")]
+        /// blocks. Jobs run side by side: those that need an order go to a strand. A panic is
+        /// contained and counted.
         ///
         /// # Errors
         /// `Full` when `jobs_max` jobs wait; `Closed` when the host has stopped, or is stopping,
@@ -32,15 +35,8 @@ macro_rules! crew_jobs {
             &self,
             job: impl FnOnce() + Send + 'static,
         ) -> Result<(), crate::error::SendError> {
-            crate::job::post(&self.shared.core, 0, job)
-        }
-
-        /// The same in the lane with this name.
-        ///
-        /// # Errors
-        /// A lane that there is not; and as `post`.
-        pub fn post_in(&self, lane: &str, job: impl FnOnce() + Send + 'static) -> Result<()> {
-            crate::job::post_in(&self.shared.core, lane, job)
+            let (core, lane) = self.place();
+            crate::job::post(core, lane, job)
         }
 
         /// Runs `job` once this time has passed. It counts among the jobs that wait until then.
@@ -52,7 +48,8 @@ macro_rules! crew_jobs {
             after: Duration,
             job: impl FnOnce() + Send + 'static,
         ) -> Result<crate::strand::timer::Timer, crate::error::SendError> {
-            crate::job::post_after(&self.shared.core, 0, after, job)
+            let (core, lane) = self.place();
+            crate::job::post_after(core, lane, after, job)
         }
 
         /// Runs `job` at a fixed rate until it is cancelled or panics: tick n is due n periods
@@ -65,7 +62,28 @@ macro_rules! crew_jobs {
             period: Duration,
             job: impl FnMut(&crate::strand::tick::Tick) + Send + 'static,
         ) -> Result<crate::strand::timer::Timer> {
-            crate::job::every(&self.shared.core, 0, period, job)
+            let (core, lane) = self.place();
+            crate::job::every(core, lane, period, job)
+        }
+    };
+}
+pub(super) use job_methods;
+
+/// Those of ports and pools, which have all their lanes besides.
+macro_rules! crew_jobs {
+    () => {
+        crate::host::jobs::job_methods!("the highest lane");
+
+        fn place(&self) -> (&Arc<PortCore>, usize) {
+            (&self.shared.core, 0)
+        }
+
+        /// The same in the lane with this name.
+        ///
+        /// # Errors
+        /// A lane that there is not; and as `post`.
+        pub fn post_in(&self, lane: &str, job: impl FnOnce() + Send + 'static) -> Result<()> {
+            crate::job::post_in(&self.shared.core, lane, job)
         }
 
         /// Where strands and jobs run in the lane with this name: for code that is told its place

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::crew::Crew;
-use crate::error::{Result, SendError};
-use crate::strand::tick::Tick;
-use crate::strand::timer::Timer;
-use crate::strand::{Strand, StrandOptions};
-use crate::{job, strand};
+use super::jobs::job_methods;
+use crate::error::Result;
+use crate::port::PortCore;
 
 /// Where strands and jobs run: a lane of a port or pool. What a network is for sessions this is for
 /// work that has none: the code makes zones on the work "zones", and a topology file says whose
@@ -70,57 +68,9 @@ impl Work {
         &self.crew.core.lanes[self.lane].name
     }
 
-    /// A strand around this value: a serial mailbox whose jobs run here. It may be made and posted
-    /// to before the start; jobs wait for it then.
-    pub fn strand<T: Send + 'static>(&self, value: T) -> Strand<T> {
-        strand::make_default(&self.crew.core, self.lane, value)
-    }
+    job_methods!("its lane");
 
-    /// The same with a name and limits. A lane that the options name is looked up among those of
-    /// the same port or pool, and goes before this one.
-    ///
-    /// # Errors
-    /// A lane that there is not, a limit of zero.
-    pub fn strand_with<T: Send + 'static>(
-        &self,
-        value: T,
-        options: StrandOptions,
-    ) -> Result<Strand<T>> {
-        strand::make(&self.crew.core, self.lane, value, options)
-    }
-
-    /// Runs `job` once on any of the workers. From any thread; never blocks. Jobs run side by side:
-    /// those that need an order go to a strand. A panic is contained and counted.
-    ///
-    /// # Errors
-    /// `Full` when `jobs_max` jobs wait; `Closed` when the host has stopped, or is stopping, has no
-    /// session left, and this thread is no worker.
-    pub fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<(), SendError> {
-        job::post(&self.crew.core, self.lane, job)
-    }
-
-    /// Runs `job` once this time has passed. It counts among the jobs that wait until then.
-    ///
-    /// # Errors
-    /// As [`Self::post`].
-    pub fn post_after(
-        &self,
-        after: Duration,
-        job: impl FnOnce() + Send + 'static,
-    ) -> Result<Timer, SendError> {
-        job::post_after(&self.crew.core, self.lane, after, job)
-    }
-
-    /// Runs `job` at a fixed rate until it is cancelled or panics: tick n is due n periods after
-    /// this call. Its runs never overlap. Dropping the timer does not end it.
-    ///
-    /// # Errors
-    /// A period of zero; a host that has stopped.
-    pub fn every(
-        &self,
-        period: Duration,
-        job: impl FnMut(&Tick) + Send + 'static,
-    ) -> Result<Timer> {
-        job::every(&self.crew.core, self.lane, period, job)
+    fn place(&self) -> (&Arc<PortCore>, usize) {
+        (&self.crew.core, self.lane)
     }
 }

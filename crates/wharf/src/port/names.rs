@@ -18,7 +18,8 @@ pub(crate) fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// The same on a thread of its own, which ends with the answer; a stop does not wait for it. Rare:
-/// once a round of a client's links.
+/// once a round of a client's links. It takes over priority and cores from the worker that starts
+/// it, and mostly waits.
 pub(crate) fn look_up(names: Vec<String>, found: Found) {
     let tell = Arc::clone(&found);
     let ask = move || tell(names.iter().map(|name| resolve(name)).collect());
