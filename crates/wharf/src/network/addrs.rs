@@ -84,6 +84,16 @@ pub(super) struct Known {
     pub(super) addrs: Vec<SocketAddr>,
 }
 
+impl Known {
+    /// What is to be looked up, if anything is.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.target {
+            Target::Name(name) => Some(name),
+            Target::Addr(_) => None,
+        }
+    }
+}
+
 /// All addresses, names looked up.
 ///
 /// # Errors
@@ -131,12 +141,10 @@ fn understood(text: &str) -> Result<()> {
 
 /// A name without an address is as good as an unknown one.
 pub(super) fn found(answer: io::Result<Vec<SocketAddr>>) -> io::Result<Vec<SocketAddr>> {
-    let none = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    answer.and_then(|addrs| {
-        Some(addrs)
-            .filter(|addrs| !addrs.is_empty())
-            .ok_or_else(none)
-    })
+    match answer {
+        Ok(addrs) if addrs.is_empty() => Err(io::Error::other("it has no address")),
+        answer => answer,
+    }
 }
 
 /// The error of a name that could not be looked up.

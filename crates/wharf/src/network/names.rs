@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::addrs::{self, Known, Target};
+use super::addrs::{self, Known};
 use super::{Link, NetworkCore};
 use crate::handler::Handler;
 use crate::say::say;
@@ -76,15 +76,6 @@ impl<H: Handler> Names<H> {
     }
 }
 
-impl Known {
-    fn name(&self) -> Option<&String> {
-        match &self.target {
-            Target::Name(name) => Some(name),
-            Target::Addr(_) => None,
-        }
-    }
-}
-
 impl<H: Handler> NetworkCore<H> {
     /// Tells the link what its addresses are, now or once a lookup has ended. No lock of the link's
     /// may be held.
@@ -103,7 +94,7 @@ impl<H: Handler> NetworkCore<H> {
             }
             inner.looking = true;
             let names = inner.known.iter().filter_map(Known::name);
-            names.cloned().collect()
+            names.map(str::to_owned).collect()
         };
         self.events.lookups.fetch_add(1, Ordering::Relaxed);
         let net = Arc::downgrade(self);
@@ -129,8 +120,8 @@ impl<H: Handler> NetworkCore<H> {
                 match addrs::found(answer) {
                     Ok(addrs) => known.addrs = addrs,
                     Err(error) => {
-                        let name = known.name().cloned().unwrap_or_default();
-                        failed.push(addrs::unresolved(&name, error).to_string());
+                        let name = known.name().unwrap_or_default();
+                        failed.push(addrs::unresolved(name, error).to_string());
                     }
                 }
             }
