@@ -42,7 +42,7 @@ pub(crate) fn or_abort(run: impl FnOnce()) {
     std::process::abort();
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
