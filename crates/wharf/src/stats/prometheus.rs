@@ -161,25 +161,34 @@ fn done_by(of: &NetworkSnapshot) -> [(&'static str, &'static str, u64); 26] {
 }
 
 /// A port or pool, as `kind` says.
-#[rustfmt::skip]
 fn of_crew(kind: &str, crew: &PortSnapshot, to: &mut Metrics) {
     let PortSnapshot {
-        name, backend: _, workers, lanes, queued, stale_reports, jobs, broken,
+        name,
+        backend: _,
+        workers,
+        lanes,
+        queued,
+        stale_reports,
+        jobs,
+        broken,
     } = crew;
     let of = [(kind, name.as_str())];
     let metric = |what: &str| format!("{kind}_{what}");
     to.gauge(&metric("queued"), "Turns that wait", &of, *queued);
-    to.gauge(&metric("broken"), "Whether its kernel queue has failed", &of, usize::from(*broken));
-    to.counter(&metric("stale_reports"), "Late reports of closed sockets", &of, stale_reports);
+    to.gauge(
+        &metric("broken"),
+        "Whether its kernel queue has failed",
+        &of,
+        usize::from(*broken),
+    );
+    to.counter(
+        &metric("stale_reports"),
+        "Late reports of closed sockets",
+        &of,
+        stale_reports,
+    );
     for lane in lanes {
-        let LaneSnapshot {
-            name: lane, workers_max: _, queued, running, running_peak, turns,
-        } = lane;
-        let of = [of[0], ("lane", lane.as_str())];
-        to.gauge(&metric("lane_queued"), "Turns of the lane that wait", &of, *queued);
-        to.gauge(&metric("lane_running"), "Workers that run its turns", &of, *running);
-        to.gauge(&metric("lane_running_peak"), "The most that ran at once", &of, *running_peak);
-        to.counter(&metric("lane_turns"), "Turns of the lane", &of, turns);
+        of_lane(&[of[0], ("lane", lane.name.as_str())], &metric, lane, to);
     }
     of_jobs(&of, &metric, jobs, to);
     let (mut times, mut waits) = (Durations::default(), Durations::default());
@@ -190,7 +199,40 @@ fn of_crew(kind: &str, crew: &PortSnapshot, to: &mut Metrics) {
         waits.merge(&worker.turn_wait);
     }
     to.histogram(&metric("turn_seconds"), "How long turns took", &of, &times);
-    to.histogram(&metric("turn_wait_seconds"), "How long turns were waited for", &of, &waits);
+    to.histogram(
+        &metric("turn_wait_seconds"),
+        "How long turns were waited for",
+        &of,
+        &waits,
+    );
+}
+
+fn of_lane(
+    of: &Labels<'_>,
+    metric: &dyn Fn(&str) -> String,
+    lane: &LaneSnapshot,
+    to: &mut Metrics,
+) {
+    let &LaneSnapshot {
+        name: _,
+        workers_max: _,
+        queued,
+        running,
+        running_peak,
+        turns,
+    } = lane;
+    for (what, help, value) in [
+        ("lane_queued", "Turns of the lane that wait", queued),
+        ("lane_running", "Workers that run its turns", running),
+        (
+            "lane_running_peak",
+            "The most that ran at once",
+            running_peak,
+        ),
+    ] {
+        to.gauge(&metric(what), help, of, value);
+    }
+    to.counter(&metric("lane_turns"), "Turns of the lane", of, turns);
 }
 
 fn of_jobs(of: &Labels<'_>, metric: &dyn Fn(&str) -> String, jobs: &JobStats, to: &mut Metrics) {
