@@ -1,26 +1,15 @@
 //! Links to names: they follow a peer that moves, bear a name that nobody knows, and ask once.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use wharf::{
-    ErrorKind, Frame, Handler, Host, LinkState, Network, Reconnect, Refuse, Session, Target,
-};
+use support::Act;
+use wharf::{ErrorKind, Host, LinkState, Network, Reconnect, Target};
 
-struct Link;
-
-impl Handler for Link {
-    type State = ();
-
-    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
-        Ok(())
-    }
-
-    fn on_frame(&self, _: &Session<Self>, (): &mut (), _: Frame<'_>) -> wharf::Result<()> {
-        Ok(())
-    }
-}
+type Link = Act<()>;
 
 fn peer_of(network: &Network<Link>) -> Option<SocketAddr> {
     network
@@ -80,7 +69,7 @@ mod simulated {
         names(&sim, &[1]);
         let old = listen(&sim, 1);
         let mut host = Host::simulated(&sim);
-        let link = host.client("chat", Link).connect(NAME).unwrap();
+        let link = host.client("chat", Act::sink()).connect(NAME).unwrap();
         host.start().unwrap();
         connected_to(&sim, &link, 1);
         let stats = || host.stats().networks[0].clone();
@@ -103,16 +92,19 @@ mod simulated {
     fn a_name_may_come_late_if_it_is_said() {
         let sim = calm(2);
         let mut host = Host::simulated(&sim);
-        let error = host.client("strict", Link).connect(NAME).unwrap_err();
+        let error = host
+            .client("strict", Act::sink())
+            .connect(NAME)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Address);
         assert!(
             error.to_string().contains("could not be resolved"),
             "{error}"
         );
-        let late = host.client("bad", Link).late_names(true);
+        let late = host.client("bad", Act::sink()).late_names(true);
         let error = late.connect("chat.internal").unwrap_err();
         assert!(error.to_string().contains("give host:port"), "{error}");
-        let late = host.client("chat", Link).late_names(true);
+        let late = host.client("chat", Act::sink()).late_names(true);
         let link = late.connect(NAME).unwrap();
         host.start().unwrap();
         sim.run_for(Duration::from_secs(90)).unwrap();
@@ -137,7 +129,7 @@ mod simulated {
         names(&sim, &[1]);
         let listener = listen(&sim, 1);
         let mut host = Host::simulated(&sim);
-        let link = host.client("chat", Link).connect(NAME).unwrap();
+        let link = host.client("chat", Act::sink()).connect(NAME).unwrap();
         host.start().unwrap();
         connected_to(&sim, &link, 1);
         let peer = listener.accept().unwrap();
@@ -155,7 +147,7 @@ mod simulated {
         names(&sim, &[1, 2]);
         let two = listen(&sim, 2);
         let mut host = Host::simulated(&sim);
-        let link = host.client("chat", Link).connect(NAME).unwrap();
+        let link = host.client("chat", Act::sink()).connect(NAME).unwrap();
         host.start().unwrap();
         connected_to(&sim, &link, 2);
         let peer = two.accept().unwrap();
@@ -171,7 +163,7 @@ mod simulated {
     fn many_links_ask_once() {
         let sim = calm(5);
         let mut host = Host::simulated(&sim);
-        let links = host.client("chat", Link).late_names(true).links(50);
+        let links = host.client("chat", Act::sink()).late_names(true).links(50);
         let link = links.connect(NAME).unwrap();
         let _listener = listen(&sim, 1);
         names(&sim, &[1]);
@@ -189,7 +181,7 @@ mod simulated {
             let sim = Sim::new(seed);
             let mut chance = fastrand::Rng::with_seed(seed);
             let mut host = Host::simulated(&sim);
-            let client = host.client("chat", Link).late_names(true).links(3);
+            let client = host.client("chat", Act::sink()).late_names(true).links(3);
             let link = client.connect(["10.0.0.9:9000", NAME]).unwrap();
             host.start().unwrap();
             for _ in 0..chance.u8(1..6) {
@@ -235,11 +227,14 @@ fn a_name_is_looked_up_beside_the_workers() {
     };
     let mut host = Host::new();
     let client = host
-        .client("chat", Link)
+        .client("chat", Act::sink())
         .workers(1)
         .reconnect(reconnect.clone());
     let link = client.connect(("localhost", addr.port())).unwrap();
-    let client = host.client("nobody", Link).workers(1).reconnect(reconnect);
+    let client = host
+        .client("nobody", Act::sink())
+        .workers(1)
+        .reconnect(reconnect);
     let nobody = client.late_names(true);
     let nobody = nobody.connect("no-such-host.invalid:80").unwrap();
     host.start().unwrap();

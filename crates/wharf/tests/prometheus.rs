@@ -2,24 +2,13 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use support::Act;
 use wharf::sim::{Faults, Sim};
-use wharf::{Frame, Handler, Host, Lane, Refuse, Session};
-
-struct Echo;
-
-impl Handler for Echo {
-    type State = ();
-
-    fn on_open(&self, _: &Session<Self>) -> Result<(), Refuse> {
-        Ok(())
-    }
-
-    fn on_frame(&self, s: &Session<Self>, (): &mut (), f: Frame<'_>) -> wharf::Result<()> {
-        Ok(s.send(f.payload())?)
-    }
-}
+use wharf::{Host, Lane};
 
 /// Name and labels of each sample, and its value.
 fn samples(text: &str) -> BTreeMap<String, f64> {
@@ -62,9 +51,12 @@ fn what_is_scraped_is_what_was_counted() {
     let port = host.port("front").workers(2).lane(Lane::new("players"));
     let port = port.lane(Lane::new("low")).build().unwrap();
     host.pool("logic").workers(1).build().unwrap();
-    let game = host.server("ga\"me\\", Echo).port(&port).lane("players");
+    let game = host
+        .server("ga\"me\\", Act::echo())
+        .port(&port)
+        .lane("players");
     game.listen("10.0.0.1:80").unwrap();
-    let other = host.server("other", Echo).port(&port).lane("low");
+    let other = host.server("other", Act::echo()).port(&port).lane("low");
     other.listen("10.0.0.1:81").unwrap();
     host.start().unwrap();
     let peer = sim.connect("10.0.0.1:80".parse().unwrap());
