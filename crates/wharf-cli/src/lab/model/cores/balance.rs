@@ -5,7 +5,7 @@ use super::{Action, Core, Machine, State, ThreadId};
 /// A core that is usually idle for less takes no thread from another as it falls idle: to look for
 /// one would take longer (`avg_idle` and `max_newidle_lb_cost` in `sched_balance_newidle`). The
 /// kernel measures what it takes, and shows it nowhere by default; on the machine of
-/// `docs/layouts.md` anything from 50 to 500 us gives the same.
+/// `docs/layouts.md` anything from 50 to 500 us gives nearly the same.
 const LOOK_COST: u64 = 100_000;
 /// The most that is noted of an idle time: twice `sysctl_sched_migration_cost`.
 pub(super) const IDLE_USUALLY_MAX: u64 = 1_000_000;
