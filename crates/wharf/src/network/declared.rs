@@ -202,7 +202,6 @@ impl<H: Handler> Declared for Arc<NetworkCore<H>> {
     fn forget(&self) {
         self.listeners.lock().clear();
         self.links.lock().clear();
-        self.names.forget();
         drop(self.held.take());
         let groups = std::mem::take(&mut *self.groups.lock());
         for group in groups.iter().filter_map(Weak::upgrade) {

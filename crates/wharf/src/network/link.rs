@@ -128,15 +128,14 @@ impl<H: Handler> Link<H> {
         }
     }
 
-    /// A lookup has ended.
+    /// A lookup has ended. Who did not wait for it takes notice in the next round.
     pub(super) fn resolved(&self, now: Time) {
-        let answer = self.net.names.answer();
         {
             let mut inner = self.inner.lock();
             if inner.state != State::Resolving {
-                // It did not wait so long; the next round knows it.
                 return;
             }
+            let answer = self.net.names.answer();
             let next = inner.addrs.get(inner.next_addr).copied();
             let next = answer.addrs.iter().position(|addr| Some(*addr) == next);
             inner.next_addr = next.unwrap_or(0);

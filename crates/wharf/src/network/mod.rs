@@ -112,7 +112,7 @@ pub(crate) struct NetworkCore<H: Handler> {
     /// What a server listens on.
     addrs: Vec<SocketAddr>,
     /// What a client connects to.
-    names: Names<H>,
+    names: Names,
     /// Bound by others, one for each address or none, until it serves.
     adopted: Mutex<Vec<Option<TcpListener>>>,
     listeners: Mutex<Vec<Arc<Listener<H>>>>,

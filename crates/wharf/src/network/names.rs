@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,15 +19,14 @@ use crate::time::Time;
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What a client's addresses stand for.
-pub(crate) struct Names<H: Handler>(Mutex<Inner<H>>);
+pub(crate) struct Names(Mutex<Inner>);
 
-struct Inner<H: Handler> {
+struct Inner {
     known: Vec<Known>,
     /// When the last answer came.
     answered: Time,
-    /// A lookup is under way, for these links.
+    /// A lookup is under way, for all links that wait for one.
     looking: bool,
-    waiting: Vec<Weak<Link<H>>>,
     /// What the last lookup said of the last name that it did not find.
     error: Option<String>,
 }
@@ -39,13 +38,12 @@ pub(super) struct Answer {
     pub(super) error: Option<String>,
 }
 
-impl<H: Handler> Names<H> {
+impl Names {
     pub(super) fn new(known: Vec<Known>, now: Time) -> Self {
         Self(Mutex::new(Inner {
             known,
             answered: now,
             looking: false,
-            waiting: Vec::new(),
             error: None,
         }))
     }
@@ -69,16 +67,11 @@ impl<H: Handler> Names<H> {
             error: inner.error.clone(),
         }
     }
-
-    /// Nobody waits any more.
-    pub(super) fn forget(&self) {
-        self.0.lock().waiting.clear();
-    }
 }
 
 impl<H: Handler> NetworkCore<H> {
-    /// Tells the link what its addresses are, now or once a lookup has ended. No lock of the link's
-    /// may be held.
+    /// Tells a link that waits for it what its addresses are, now or once a lookup has ended. No
+    /// lock of the link's may be held.
     pub(super) fn look_up(self: &Arc<Self>, link: &Arc<Link<H>>, now: Time) {
         let names = {
             let mut inner = self.names.0.lock();
@@ -88,7 +81,6 @@ impl<H: Handler> NetworkCore<H> {
                 link.resolved(now);
                 return;
             }
-            inner.waiting.push(Arc::downgrade(link));
             if inner.looking {
                 return;
             }
@@ -110,7 +102,7 @@ impl<H: Handler> NetworkCore<H> {
     fn looked_up(&self, answers: Vec<io::Result<Vec<SocketAddr>>>) {
         let now = self.port.now();
         let mut failed = Vec::new();
-        let (waiting, news) = {
+        let news = {
             let mut inner = self.names.0.lock();
             let names = inner
                 .known
@@ -128,7 +120,7 @@ impl<H: Handler> NetworkCore<H> {
             let news = inner.error.is_none();
             inner.error = failed.last().cloned();
             (inner.answered, inner.looking) = (now, false);
-            (std::mem::take(&mut inner.waiting), news)
+            news
         };
         if !failed.is_empty() {
             self.events.lookups_failed.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +129,8 @@ impl<H: Handler> NetworkCore<H> {
         for error in failed.iter().filter(|_| news) {
             say!(warn, network = %self.name, %error, "what was known last is tried");
         }
-        for link in waiting.iter().filter_map(Weak::upgrade) {
+        let links = self.links.lock().clone();
+        for link in links {
             link.resolved(now);
         }
     }
